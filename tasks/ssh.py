@@ -1,0 +1,328 @@
+"""The one transport: commands, files and tunnels over SSH, and nothing else reaches a node.
+
+Connections are kept and shared by all threads of a process (`connect`), so a flow authenticates once per
+host. Argument lists only: quoting happens here and nowhere else. Host keys are pinned and always checked.
+Every wait is bounded, and the remote side of a command runs under timeout(1), so that neither a hung node
+nor a dead controller leaves anything running for longer than it was asked to.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import shlex
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import paramiko
+
+from tasks.errors import AccessDenied, CommandFailed, Unreachable
+from tasks.fleet import Node
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 10.0
+COMMAND_SECONDS = 60.0
+# sshd's MaxSessions is 10 by default; one is left for a person with a ControlMaster of the same login.
+CHANNELS_PER_HOST = 8
+# timeout(1) sends TERM, then KILL this much later; our own deadline comes after both.
+KILL_AFTER_SECONDS = 2
+POLL_SECONDS = 0.05
+GRACE_SECONDS = 5.0
+TIMEOUT_STATUS = frozenset({124, 137})
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command did: `status` is its exit status, `out` and `err` are what it printed (bytes)."""
+
+    host: str
+    argv: tuple[str, ...]
+    status: int
+    out: bytes
+    err: bytes
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 0
+
+    @property
+    def text(self) -> str:
+        """Standard output as text; bytes that are not UTF-8 survive as surrogate escapes."""
+        return self.out.decode("utf-8", "surrogateescape")
+
+    @property
+    def error_text(self) -> str:
+        return self.err.decode("utf-8", "replace").strip()
+
+    def describe(self) -> str:
+        """Host, command, status and the last lines of what it printed, for an operator."""
+        printed = (self.error_text or self.out.decode("utf-8", "replace").strip()).splitlines()[-10:]
+        tail = "\n    ".join(printed) or "(it printed nothing)"
+        command = shlex.join(self.argv)
+        if len(command) > 300:
+            command = command[:297] + "..."
+        return (
+            f"on {self.host}, `{command}` exited with {self.status} after {self.seconds:.1f} s:\n    {tail}"
+        )
+
+
+class Ssh:
+    """A reusable connection to one node. Safe to use from many threads; reconnects when it was lost.
+
+    Raises Unreachable (retryable), AccessDenied (not retryable) and, from `run`, CommandFailed.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self._transport: paramiko.Transport | None = None
+        self._lock = threading.Lock()
+        self._channels = threading.BoundedSemaphore(CHANNELS_PER_HOST)
+
+    def __repr__(self) -> str:
+        return f"Ssh({self.node.login!r})"
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float = COMMAND_SECONDS,
+        stdin: bytes | None = None,
+        as_user: str | None = None,
+        check: bool = True,
+        meaning: str = "",
+    ) -> Result:
+        """Run `argv` and return its Result once it has exited.
+
+        `timeout` is in seconds; when it passes the remote command is killed and Unreachable is raised, for a
+        node that no longer finishes its commands is as good as gone. `as_user` goes through `sudo -n`.
+        `meaning` is put before the error message when `check` is true and the status is not 0.
+        """
+        words = [*argv] if as_user is None else ["sudo", "-n", "-u", as_user, "--", *argv]
+        guarded = ["timeout", "-k", str(KILL_AFTER_SECONDS), f"{timeout:.0f}", *words]
+        # LC_ALL is set here because sshd's AcceptEnv cannot be relied upon, and parsers need C messages.
+        line = "LC_ALL=C " + shlex.join(guarded)
+        started = time.monotonic()
+        with self._channels:
+            status, out, err = self._execute(line, stdin, timeout + KILL_AFTER_SECONDS + GRACE_SECONDS)
+        result = Result(self.node.name, tuple(words), status, out, err, time.monotonic() - started)
+        log.debug("%s", result.describe())
+        if status in TIMEOUT_STATUS and result.seconds >= timeout:
+            raise Unreachable(
+                self.node.name, f"`{shlex.join(words)[:200]}` did not finish in {timeout:.0f} s"
+            )
+        if check and not result.ok:
+            raise CommandFailed(result, meaning)
+        return result
+
+    def run_script(
+        self,
+        script: str,
+        *args: str,
+        timeout: float = COMMAND_SECONDS,
+        stdin: bytes | None = None,
+        as_user: str | None = None,
+        check: bool = True,
+        meaning: str = "",
+    ) -> Result:
+        """Run a constant shell script with `args` as `$1…`; never build the script from data."""
+        argv = ["sh", "-euc", script, "packmaster", *args]
+        return self.run(argv, timeout=timeout, stdin=stdin, as_user=as_user, check=check, meaning=meaning)
+
+    def open_tunnel(self, host: str, port: int, *, timeout: float = CONNECT_SECONDS) -> paramiko.Channel:
+        """Return a channel to `host:port` as reached *from this node*; the caller closes it."""
+        transport = self._connected()
+        try:
+            channel = transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=timeout)
+        except paramiko.ChannelException as refused:
+            raise Unreachable(
+                f"{host}:{port}", f"refused when asked from {self.node.name} ({refused})"
+            ) from refused
+        except (paramiko.SSHException, OSError, EOFError) as lost:
+            self.close()
+            raise Unreachable(
+                f"{host}:{port}", f"no answer when asked from {self.node.name} ({lost})"
+            ) from lost
+        channel.settimeout(timeout)
+        return channel
+
+    def close(self) -> None:
+        """Drop the connection; the next call makes a new one."""
+        with self._lock:
+            if self._transport is not None:
+                self._transport.close()
+                self._transport = None
+
+    def _connected(self) -> paramiko.Transport:
+        with self._lock:
+            if self._transport is None or not self._transport.is_active():
+                self._transport = _open_transport(self.node)
+            return self._transport
+
+    def _execute(self, line: str, stdin: bytes | None, deadline: float) -> tuple[int, bytes, bytes]:
+        transport = self._connected()
+        try:
+            channel = transport.open_session(timeout=CONNECT_SECONDS)
+        except (paramiko.SSHException, OSError, EOFError) as lost:
+            self.close()
+            raise Unreachable(self.node.name, f"the SSH connection was lost ({lost})") from lost
+        ends = time.monotonic() + deadline
+        try:
+            channel.exec_command(line)
+            return _exchange(channel, stdin or b"", ends)
+        except TimeoutError as late:
+            self.close()
+            raise Unreachable(self.node.name, f"no answer within {deadline:.0f} s") from late
+        except (paramiko.SSHException, OSError, EOFError) as lost:
+            self.close()
+            raise Unreachable(self.node.name, f"the SSH connection dropped ({lost})") from lost
+        finally:
+            channel.close()
+
+
+def _exchange(channel: paramiko.Channel, stdin: bytes, ends: float) -> tuple[int, bytes, bytes]:
+    """Feed standard input and drain both outputs at once, so that no full pipe can block the command."""
+    out, err = io.BytesIO(), io.BytesIO()
+    sent = 0
+    while True:
+        if time.monotonic() > ends:
+            raise TimeoutError
+        sending = sent < len(stdin) and channel.send_ready()
+        if sending:
+            sent += channel.send(stdin[sent : sent + 32768])
+        elif sent == len(stdin) and not channel.eof_sent:
+            channel.shutdown_write()
+        channel.settimeout(0.0 if sending else POLL_SECONDS)
+        quiet = not _drain(channel, out, err)
+        # A daemon that the command started may hold the outputs open for ever: the exit status is the end,
+        # once what was printed before it has been taken.
+        if channel.exit_status_ready() and (quiet or channel.eof_received):
+            _drain(channel, out, err)
+            return channel.recv_exit_status(), out.getvalue(), err.getvalue()
+        if channel.closed:
+            raise EOFError("it ended without an exit status")
+        if channel.eof_received:
+            channel.status_event.wait(POLL_SECONDS)
+
+
+def _drain(channel: paramiko.Channel, out: io.BytesIO, err: io.BytesIO) -> bool:
+    """Take what has arrived, waiting one poll interval for it; return whether there was anything."""
+    before = out.tell() + err.tell()
+    while channel.recv_stderr_ready():
+        err.write(channel.recv_stderr(65536))
+    try:
+        while chunk := channel.recv(65536):
+            out.write(chunk)
+            if not channel.recv_ready():
+                break
+    except TimeoutError:
+        pass
+    return out.tell() + err.tell() > before
+
+
+def _open_transport(node: Node) -> paramiko.Transport:
+    """Connect, check the pinned host key, and log in; or raise Unreachable or AccessDenied."""
+    try:
+        sock = socket.create_connection((node.address, node.port), timeout=CONNECT_SECONDS)
+    except OSError as refused:
+        raise Unreachable(node.name, f"{node.address}:{node.port}: {refused}") from refused
+    transport: paramiko.Transport | None = None
+    try:
+        transport = paramiko.Transport(sock)
+        transport.banner_timeout = CONNECT_SECONDS
+        transport.handshake_timeout = CONNECT_SECONDS
+        transport.auth_timeout = CONNECT_SECONDS
+        _prefer_pinned_types(transport, node)
+        transport.start_client(timeout=CONNECT_SECONDS)
+        _check_host_key(transport, node)
+        transport.auth_publickey(node.user, load_private_key(node))
+        transport.set_keepalive(5)
+    except (paramiko.AuthenticationException, AccessDenied) as denied:
+        _discard(transport, sock)
+        if isinstance(denied, AccessDenied):
+            raise
+        raise AccessDenied(
+            node.name,
+            f"the login {node.user}@{node.address} with the registered key was refused ({denied})",
+            f"Put the credentials' public key into ~{node.user}/.ssh/authorized_keys, or run prepare-server.",
+        ) from denied
+    except (paramiko.SSHException, OSError, EOFError) as lost:
+        _discard(transport, sock)
+        raise Unreachable(node.name, f"no SSH handshake on {node.address}:{node.port}: {lost}") from lost
+    return transport
+
+
+def _discard(transport: paramiko.Transport | None, sock: socket.socket) -> None:
+    if transport is not None:
+        transport.close()
+    sock.close()
+
+
+def _prefer_pinned_types(transport: paramiko.Transport, node: Node) -> None:
+    """Ask for the key types we have pins of, or a server with several keys could offer another one."""
+    if not node.host_keys:
+        raise AccessDenied(
+            node.name,
+            "no host key is pinned in the inventory",
+            "Run `packmaster inventory scan-host-keys`, compare the fingerprints, and register them.",
+        )
+    pinned = {key.split()[0] for key in node.host_keys}
+    if "ssh-rsa" in pinned:
+        pinned |= {"rsa-sha2-512", "rsa-sha2-256"}
+    options = transport.get_security_options()
+    wanted = tuple(kind for kind in options.key_types if kind in pinned)
+    if wanted:
+        options.key_types = wanted
+
+
+def _check_host_key(transport: paramiko.Transport, node: Node) -> None:
+    key = transport.get_remote_server_key()
+    offered = f"{key.get_name()} {key.get_base64()}"
+    if not any(pin.split()[:2] == offered.split() for pin in node.host_keys):
+        raise AccessDenied(
+            node.name,
+            f"its host key is not the pinned one ({key.get_name()} {key.fingerprint} was offered)",
+            "Somebody may be in between, or the server was reinstalled: compare the fingerprint on its "
+            "console, then update the inventory. Nothing was sent.",
+        )
+
+
+def load_private_key(node: Node) -> paramiko.PKey:
+    """Return the node's private key; raises AccessDenied when it cannot be read."""
+    text = node.private_key.get_secret_value().strip() + "\n"
+    for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
+        try:
+            return kind.from_private_key(io.StringIO(text))
+        except (paramiko.SSHException, ValueError):
+            continue
+    raise AccessDenied(
+        node.name,
+        "the registered private key cannot be read",
+        "Register an unencrypted Ed25519, ECDSA or RSA key in OpenSSH or PEM format.",
+    )
+
+
+_connections: dict[tuple[str, ...], Ssh] = {}
+_connections_lock = threading.Lock()
+
+
+def connect(node: Node) -> Ssh:
+    """Return this process's shared connection to `node`; nothing is sent before its first command."""
+    key = (node.name, node.address, str(node.port), node.user, *node.host_keys)
+    with _connections_lock:
+        if key not in _connections:
+            _connections[key] = Ssh(node)
+        return _connections[key]
+
+
+def disconnect_all() -> None:
+    """Close every shared connection of this process."""
+    with _connections_lock:
+        connections = list(_connections.values())
+        _connections.clear()
+    for connection in connections:
+        connection.close()
