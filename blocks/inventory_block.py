@@ -1,0 +1,53 @@
+"""What all our blocks share: loading with an operator's error message, and names."""
+
+from __future__ import annotations
+
+from typing import Any, Self, TypeVar
+
+from prefect.blocks.core import Block
+
+from tasks.errors import PlanRefused
+
+B = TypeVar("B", bound="InventoryBlock")
+
+
+class InventoryBlock(Block):
+    """A thing of the fleet that is registered under a name."""
+
+    @property
+    def name(self) -> str:
+        """The name it is registered under; PlanRefused when it was never saved."""
+        if self._block_document_name is None:
+            raise PlanRefused(
+                f"a {self.get_block_type_slug()} was given that is not registered",
+                "Save it first, with `packmaster inventory apply` or in the UI under Blocks",
+            )
+        return self._block_document_name
+
+    @classmethod
+    def find(cls, name: str) -> Self | None:
+        """The block registered as `name`, or None when there is none."""
+        try:
+            block = cls.load(name)
+        except ValueError as missing:
+            if "Unable to find block document" in str(missing):
+                return None
+            raise
+        return _as_loaded(cls, block)
+
+    @classmethod
+    def get(cls, name: str, asked_by: str) -> Self:
+        """The block registered as `name`; raises PlanRefused, saying who asked for it, when there is none."""
+        found = cls.find(name)
+        if found is None:
+            raise PlanRefused(
+                f"{asked_by} names the {cls.__name__} {name!a}, which is not registered",
+                "Register it with `packmaster inventory apply`, or correct the name",
+            )
+        return found
+
+
+def _as_loaded(cls: type[B], block: Any) -> B:
+    if not isinstance(block, cls):
+        raise TypeError(f"{cls.__name__}.load returned {type(block).__name__}")
+    return block

@@ -1,0 +1,109 @@
+"""The machines: web servers, reached over SSH, and database servers, which speak MySQL's protocol."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, HttpUrl, SecretStr
+
+from blocks.inventory_block import InventoryBlock
+from blocks.ssh import SshCredentials
+from tasks.fleet import Database, Node
+
+
+class WebServer(InventoryBlock):
+    """A machine that runs apache or nginx with php-fpm.
+
+    Example:
+        ```python
+        from blocks import WebServer
+
+        server = WebServer.load("BLOCK_NAME")
+        node = server.node()
+        ```
+    """
+
+    _block_type_name = "Web server"
+    _block_type_slug = "packmaster-web-server"
+    _description = "A machine that runs apache or nginx with php-fpm, reached over SSH."
+    _logo_url = HttpUrl("https://cdn.simpleicons.org/apache")
+    _documentation_url = HttpUrl("https://httpd.apache.org/docs/2.4/vhosts/")
+
+    address: str = Field(
+        title="Address",
+        description="IP address or host name at which the controller reaches it (SSH and HTTP checks).",
+        min_length=1,
+        max_length=253,
+        pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:-]*$",
+    )
+    kind: Literal["apache", "nginx"] = Field(
+        title="Web server", description="The web server software that it runs."
+    )
+    credentials: SshCredentials = Field(description="The login to use.")
+    host_keys: list[str] = Field(
+        title="Host keys",
+        description="Pinned SSH host keys, each 'type base64'; see `packmaster inventory scan-host-keys`.",
+        min_length=1,
+    )
+    ssh_port: int = Field(default=22, title="SSH port", description="Where sshd listens.", ge=1, le=65535)
+    http_port: int = Field(
+        default=80, title="HTTP port", description="Where its web server answers.", ge=1, le=65535
+    )
+
+    def node(self) -> Node:
+        """The server as the tasks see it; raises PlanRefused when the block was never saved."""
+        return Node(
+            name=self.name,
+            address=self.address,
+            kind=self.kind,
+            private_key=self.credentials.private_key,
+            host_keys=tuple(self.host_keys),
+            port=self.ssh_port,
+            user=self.credentials.username,
+            admin_user=self.credentials.admin_username,
+            http_port=self.http_port,
+        )
+
+
+class DatabaseServer(InventoryBlock):
+    """A MySQL or MariaDB server.
+
+    Example:
+        ```python
+        from blocks import DatabaseServer
+
+        database = DatabaseServer.load("BLOCK_NAME").database()
+        ```
+    """
+
+    _block_type_name = "Database server"
+    _block_type_slug = "packmaster-database-server"
+    _description = "A MySQL or MariaDB server on which sites get their databases."
+    _logo_url = HttpUrl("https://cdn.simpleicons.org/mariadb")
+    _documentation_url = HttpUrl("https://mariadb.com/kb/en/account-management-sql-commands/")
+
+    host: str = Field(
+        title="Address",
+        description="IP address or host name, the same for the controller and for the web servers.",
+        min_length=1,
+        max_length=253,
+        pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:-]*$",
+    )
+    port: int = Field(default=3306, title="Port", description="Where it listens.", ge=1, le=65535)
+    admin_user: str = Field(
+        title="Admin account",
+        description="The account that may create databases and users and grant the sites' privileges.",
+        min_length=1,
+        max_length=80,
+    )
+    admin_password: SecretStr = Field(title="Admin password", description="The admin account's password.")
+
+    def database(self) -> Database:
+        """The server as the tasks see it."""
+        return Database(
+            name=self.name,
+            host=self.host,
+            port=self.port,
+            admin_user=self.admin_user,
+            admin_password=self.admin_password,
+        )

@@ -1,0 +1,61 @@
+"""What a platform can be deployed to. Packs will join clusters here."""
+
+from __future__ import annotations
+
+from pydantic import Field, HttpUrl
+
+from blocks.inventory_block import InventoryBlock
+from blocks.servers import WebServer
+from tasks.errors import PlanRefused
+from tasks.fleet import Node, Target
+from tasks.names import unique_or_refuse
+
+
+class Cluster(InventoryBlock):
+    """A virtual server made of ordinary web servers, each with its own copy of everything.
+
+    Servers are named, not nested: a list of blocks would be stored inline, with its secrets in plain text.
+
+    Example:
+        ```python
+        from blocks import Cluster
+
+        target = Cluster.load("BLOCK_NAME").resolve()
+        ```
+    """
+
+    _block_type_name = "Cluster"
+    _block_type_slug = "packmaster-cluster"
+    _description = "Web servers that serve the same platforms and sites, each from its own copy."
+    _logo_url = HttpUrl("https://cdn.simpleicons.org/serverfault")
+    _documentation_url = HttpUrl("https://docs.aegirproject.org/usage/advanced/clustering/")
+
+    servers: list[str] = Field(
+        title="Web servers", description="Names of web server blocks that are its members.", min_length=1
+    )
+
+    def resolve(self) -> Target:
+        """Its members as nodes; raises PlanRefused for an unknown, repeated or doubly registered server."""
+        names = unique_or_refuse(self.servers, f"cluster {self.name}: web server")
+        return Target(self.name, resolve_servers(names, f"cluster {self.name}"))
+
+
+def resolve_servers(names: tuple[str, ...], asked_by: str) -> tuple[Node, ...]:
+    """The named web servers as nodes, in order; raises PlanRefused when two of them are one machine."""
+    nodes = tuple(WebServer.get(name, asked_by).node() for name in names)
+    seen: dict[tuple[str, int], str] = {}
+    for node in nodes:
+        other = seen.setdefault((node.address, node.port), node.name)
+        if other != node.name:
+            raise PlanRefused(
+                f"{asked_by}: {other} and {node.name} are the same machine, {node.address}:{node.port}",
+                "Keep one of them",
+            )
+    return nodes
+
+
+def resolve_target(target: Cluster | WebServer) -> Target:
+    """Any target as nodes: a cluster's members, or one web server."""
+    if isinstance(target, Cluster):
+        return target.resolve()
+    return Target(target.name, (target.node(),))
