@@ -1,0 +1,51 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup test test-unit test-nodes lint demo down bench engine images sources
+# Steps share one machine, and their order is what a person follows on the screen.
+.NOTPARALLEL:
+
+PY := .venv/bin/python
+
+help: ## what can be done here
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup engine images sources ## WordPress on four nodes, set up through the Prefect UI's own API
+	@docker/nodes up
+	@$(PY) -m deployments.demo up
+
+down: ## stop what `make demo` started, and nothing else
+	@[ ! -x $(PY) ] || $(PY) -m deployments.demo down
+	@docker/nodes down
+	@docker/engine stop
+
+test: setup engine images sources ## everything: unit, policy and real nodes
+	@$(PY) -m pytest
+
+test-unit: setup ## what needs no Docker
+	@$(PY) -m pytest -m "not nodes"
+
+test-nodes: setup engine images sources ## only what runs on real nodes
+	@$(PY) -m pytest -m nodes
+
+lint: setup ## ruff and mypy
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+
+bench: setup engine ## measure the code distribution beside rsync and Ansible, on eight nodes
+	@docker/nodes up bench
+	@$(PY) -m bench
+
+setup: .venv/.ready ## the virtual environment, and the programs that are called
+
+.venv/.ready: requirements.lock pyproject.toml docker/controller docker/lib/common.sh
+	@docker/controller
+	@touch $@
+
+engine:
+	@docker/engine
+
+images: engine
+	@docker/nodes images
+
+sources: engine
+	@docker/wordpress

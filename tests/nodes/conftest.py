@@ -1,0 +1,213 @@
+"""Real nodes for the tests: a bed of its own beside any demo, see docker/nodes."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+NODES = ("web1", "web2", "web3", "web4")
+SERVICES = (*NODES, "db")
+KEEP = os.environ.get("PACKMASTER_KEEP", "") not in {"", "0"}
+
+# Compose and docker/nodes read these; whoever set them wants that very bed.
+PROJECT = os.environ.setdefault("PACKMASTER_PROJECT", "packmaster-test")
+NET = os.environ.setdefault("PACKMASTER_NET", "10.213.42")
+STATE = Path(os.environ.setdefault("PACKMASTER_STATE", str(ROOT / ".packmaster" / "test"))).resolve()
+os.environ["PACKMASTER_STATE"] = str(STATE)
+# Published ports are for people, and would collide with those of a demo.
+os.environ.setdefault("PACKMASTER_HTTP_BASE", "")
+
+
+@dataclass(frozen=True)
+class Bed:
+    """The nodes that are up, and what it takes to log in to them.
+
+    `addresses` and `host_keys` are by node name; a host key reads "ssh-ed25519 AAAA...", and was read
+    through Docker, so a test that pins it pins something that did not come over the network.
+    """
+
+    addresses: dict[str, str]
+    private_key: Path
+    db_host: str
+    db_port: int
+    db_admin_user: str
+    db_admin_password: str
+    host_keys: dict[str, str]
+    project: str
+    controller: str
+    """This machine's address as the nodes and the database see it."""
+
+
+@dataclass(frozen=True)
+class BareNode:
+    """A server on which nothing is installed but sshd."""
+
+    name: str
+    address: str
+    host_key: str
+    private_key: Path
+
+
+class DockerExec(Protocol):
+    """Runs a command in a node, around SSH; gives its standard output."""
+
+    def __call__(self, name: str, *argv: str, stdin: str | None = None, check: bool = True) -> str: ...
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever is in this directory needs Docker."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.nodes)
+
+
+def run(*argv: str, stdin: str | None = None, check: bool = True) -> str:
+    """Run a command to its end; when it fails, what it printed is the message."""
+    done = subprocess.run(argv, input=stdin or "", capture_output=True, text=True, timeout=900, check=False)
+    if check and done.returncode != 0:
+        pytest.fail(
+            f"{' '.join(argv)} ended with {done.returncode}:\n{done.stdout}{done.stderr}", pytrace=False
+        )
+    return done.stdout
+
+
+def nodes(*argv: str) -> str:
+    return run(str(ROOT / "docker" / "nodes"), *argv)
+
+
+def host_keys() -> dict[str, str]:
+    keys = {}
+    for line in (STATE / "known_hosts").read_text().splitlines():
+        names, kind, key = line.split()
+        keys[names.split(",")[0]] = f"{kind} {key}"
+    return keys
+
+
+@pytest.fixture(scope="session")
+def docker_compose_command() -> str:
+    plugin = subprocess.run(("docker", "compose", "version"), capture_output=True, check=False)
+    return "docker-compose" if plugin.returncode and shutil.which("docker-compose") else "docker compose"
+
+
+@pytest.fixture(scope="session")
+def docker_compose_file() -> list[str]:
+    names = ["compose.yaml", "compose.bare.yaml", "compose.bench.yaml"]
+    if os.environ["PACKMASTER_HTTP_BASE"]:
+        names.append("compose.ports.yaml")
+        first = int(os.environ["PACKMASTER_HTTP_BASE"])
+        os.environ.update({f"PACKMASTER_HTTP_WEB{i}": str(first + i - 1) for i in range(1, 5)})
+    return [str(ROOT / "docker" / name) for name in names]
+
+
+@pytest.fixture(scope="session")
+def docker_compose_project_name() -> str:
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def docker_setup() -> list[str]:
+    """A bed that a killed session left behind is not as bare as the tests expect, so it goes first."""
+    nodes("prepare")
+    up = f"up -d --no-build {' '.join(SERVICES)}"
+    return [up] if KEEP else ["down --volumes --remove-orphans -t 2", up]
+
+
+@pytest.fixture(scope="session")
+def docker_cleanup() -> list[str]:
+    return [] if KEEP else ["down --volumes --remove-orphans -t 2"]
+
+
+@pytest.fixture(scope="session")
+def bed(docker_services: object) -> Bed:
+    """Four web nodes and a database, up and answering."""
+    # A developer's kept bed may be as a failed test left it.
+    nodes("wait", *SERVICES)
+    keys = host_keys()
+    return Bed(
+        addresses={name: f"{NET}.{11 + i}" for i, name in enumerate(NODES)},
+        private_key=STATE / "id_ed25519",
+        db_host=f"{NET}.20",
+        db_port=3306,
+        db_admin_user="packmaster",
+        db_admin_password=(STATE / "db_admin_password").read_text().strip(),
+        host_keys={name: keys[name] for name in NODES},
+        project=PROJECT,
+        controller=f"{NET}.1",
+    )
+
+
+@pytest.fixture
+def bare(bed: Bed) -> Iterator[BareNode]:
+    """A server fresh for this very test."""
+    nodes("compose", "rm", "--stop", "--force", "bare1")
+    nodes("up", "bare1")
+    yield BareNode("bare1", f"{NET}.30", host_keys()["bare1"], bed.private_key)
+    if not KEEP:
+        nodes("compose", "rm", "--stop", "--force", "bare1")
+
+
+@pytest.fixture(scope="session")
+def docker_exec(bed: Bed) -> DockerExec:
+    """Look at a node from outside, or break something in it, without the code that is tested."""
+
+    def docker_exec(name: str, *argv: str, stdin: str | None = None, check: bool = True) -> str:
+        return run("docker", "exec", "-i", f"{bed.project}-{name}", *argv, stdin=stdin, check=check)
+
+    return docker_exec
+
+
+@pytest.fixture
+def docker_start(bed: Bed) -> Callable[[str], None]:
+    """Start a node that was killed, and wait until it answers. It starts what is enabled, as at a boot."""
+
+    def docker_start(name: str) -> None:
+        run("docker", "start", f"{bed.project}-{name}")
+        nodes("wait", name)
+
+    return docker_start
+
+
+@pytest.fixture
+def docker_kill(bed: Bed, docker_start: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
+    """Pull a node's plug. The bed is shared, so it is back up after the test."""
+    killed = set()
+
+    def docker_kill(name: str) -> None:
+        run("docker", "kill", f"{bed.project}-{name}")
+        killed.add(name)
+
+    yield docker_kill
+    for name in killed:
+        docker_start(name)
+
+
+@pytest.fixture
+def docker_unpause(bed: Bed) -> Callable[[str], None]:
+    """Let a paused node go on. One that is not paused is left as it is."""
+
+    def docker_unpause(name: str) -> None:
+        run("docker", "unpause", f"{bed.project}-{name}", check=False)
+
+    return docker_unpause
+
+
+@pytest.fixture
+def docker_pause(bed: Bed, docker_unpause: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
+    """Make a node hang: connections to it are accepted, and nothing ever answers. Ends with the test."""
+    paused = set()
+
+    def docker_pause(name: str) -> None:
+        run("docker", "pause", f"{bed.project}-{name}")
+        paused.add(name)
+
+    yield docker_pause
+    for name in paused:
+        docker_unpause(name)
