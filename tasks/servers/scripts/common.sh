@@ -1,0 +1,26 @@
+# Put before the other scripts. A service is named as its init script is: apache2, nginx, php8.2-fpm.
+pending=/run/packmaster
+
+test_service() {
+    case $1 in
+        apache2) apache2ctl -t 2>&1 ;;
+        nginx) nginx -t -q 2>&1 ;;
+        php*-fpm) version=${1#php} && "php-fpm${version%-fpm}" -t 2>&1 ;;
+    esac
+}
+
+# Remembered until the service was told; on a file system that a reboot empties, for then it starts anew.
+mark_reload() {
+    mkdir -p "$pending"
+    : >"$pending/reload-$1"
+}
+
+is_running() { service "$1" status >/dev/null 2>&1; }
+
+has_systemd() { [ -d /run/systemd/system ]; }
+
+# The version that the distribution means by "php-fpm" (others may be installed beside it), or nothing.
+php_version() {
+    version=$(dpkg-query -W -f '${Depends}' php-fpm 2>/dev/null | sed -n 's/.*php\([0-9][0-9.]*\)-fpm.*/\1/p')
+    [ -z "$version" ] || [ ! -d "/etc/php/$version/fpm" ] || printf '%s\n' "$version"
+}

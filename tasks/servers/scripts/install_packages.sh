@@ -1,0 +1,27 @@
+# install_packages.sh PACKAGE...: they are installed and configured, and none of their services was started.
+export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
+policy=/usr/sbin/policy-rc.d
+
+# A policy that is there already is somebody's decision, and forbids the same or more.
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\n# packmaster: nothing starts before it is configured\nexit 101\n' >"$policy"
+    chmod 0755 "$policy"
+fi
+# The list's lock is not covered by DPkg::Lock::Timeout in every version of apt.
+tries=0
+until said=$(apt-get -q -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3 -o Acquire::http::Timeout=30 update 2>&1); do
+    tries=$((tries + 1))
+    case $said in *'Could not get lock'*) ;; *) tries=99 ;; esac
+    if [ "$tries" -ge 24 ]; then
+        printf '%s\n' "$said" >&2
+        exit 1
+    fi
+    sleep 5
+done
+# What a killed run left half-configured is finished first; apt-get install would refuse to.
+dpkg --configure -a --force-confdef --force-confold >/dev/null </dev/null
+apt-get -q -y --no-install-recommends \
+    -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3 -o Acquire::http::Timeout=30 \
+    -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
+    install "$@" >/dev/null </dev/null

@@ -1,0 +1,2 @@
+# php_version.sh: prints it.
+php_version

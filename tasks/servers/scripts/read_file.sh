@@ -1,0 +1,2 @@
+# read_file.sh PATH
+cat "$1"
