@@ -1,6 +1,7 @@
 """Real nodes for the tests: a bed of its own beside any demo, see docker/nodes."""
 
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,13 +17,21 @@ NODES = ("web1", "web2", "web3", "web4")
 SERVICES = (*NODES, "db")
 KEEP = os.environ.get("PACKMASTER_KEEP", "") not in {"", "0"}
 
-# Compose and docker/nodes read these; whoever set them wants that very bed.
-PROJECT = os.environ.setdefault("PACKMASTER_PROJECT", "packmaster-test")
-NET = os.environ.setdefault("PACKMASTER_NET", "10.213.42")
-STATE = Path(os.environ.setdefault("PACKMASTER_STATE", str(ROOT / ".packmaster" / "test"))).resolve()
-os.environ["PACKMASTER_STATE"] = str(STATE)
-# Published ports are for people, and would collide with those of a demo.
-os.environ.setdefault("PACKMASTER_HTTP_BASE", "")
+
+def settings() -> dict[str, str]:
+    """What docker/nodes makes of the environment: this very bed, for whoever set it there."""
+    environment = {"PACKMASTER_PROJECT": "packmaster-test", **os.environ}
+    done = subprocess.run(
+        [ROOT / "docker" / "nodes", "env"], env=environment, capture_output=True, text=True, check=True
+    )
+    words = (word for word in shlex.split(done.stdout) if word != "export")
+    return dict(word.split("=", 1) for word in words)
+
+
+os.environ.update(settings())
+PROJECT = os.environ["PACKMASTER_PROJECT"]
+NET = os.environ["PACKMASTER_NET"]
+STATE = Path(os.environ["PACKMASTER_STATE"])
 
 
 @dataclass(frozen=True)
