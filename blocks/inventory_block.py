@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
 from prefect.blocks.core import Block
@@ -9,6 +10,7 @@ from prefect.blocks.core import Block
 from tasks.errors import PlanRefused
 
 B = TypeVar("B", bound="InventoryBlock")
+T = TypeVar("T")
 
 
 class InventoryBlock(Block):
@@ -45,6 +47,19 @@ class InventoryBlock(Block):
                 "Register it with `packmaster inventory apply`, or correct the name",
             )
         return found
+
+
+def as_field_check(check: Callable[[T], object]) -> Callable[[T], T]:
+    """A pydantic validator of a check that raises PlanRefused, so that a form refuses what a flow would."""
+
+    def validate(value: T) -> T:
+        try:
+            check(value)
+        except PlanRefused as refused:
+            raise ValueError(str(refused)) from None
+        return value
+
+    return validate
 
 
 def _as_loaded(cls: type[B], block: Any) -> B:

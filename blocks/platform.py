@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, HttpUrl
+from pydantic import Field, HttpUrl, field_validator
 
-from blocks.inventory_block import InventoryBlock
+from blocks.inventory_block import InventoryBlock, as_field_check
 from blocks.servers import WebServer
 from blocks.targets import Cluster, resolve_target
 from tasks.fleet import PLATFORMS, Target
@@ -53,6 +53,8 @@ class Platform(InventoryBlock):
     keep_releases: int = Field(
         default=5, title="Keep releases", description="Releases kept for rollback.", ge=2, le=50
     )
+
+    _plain_docroot = field_validator("docroot")(as_field_check(check_docroot))
 
     def resolve(self) -> Target:
         """Its target as nodes; raises PlanRefused as `Cluster.resolve` does."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import Field, HttpUrl
+from pydantic import Field, HttpUrl, field_validator
 
-from blocks.inventory_block import InventoryBlock
+from blocks.inventory_block import InventoryBlock, as_field_check
 from blocks.servers import WebServer
 from tasks.errors import PlanRefused
 from tasks.fleet import Node, Target
 from tasks.names import unique_or_refuse
+
+
+def check_members(names: list[str]) -> tuple[str, ...]:
+    """Return the names of member servers; raises PlanRefused for a repeated one."""
+    return unique_or_refuse(names, "web server")
 
 
 class Cluster(InventoryBlock):
@@ -34,10 +39,11 @@ class Cluster(InventoryBlock):
         title="Web servers", description="Names of web server blocks that are its members.", min_length=1
     )
 
+    _unique = field_validator("servers")(as_field_check(check_members))
+
     def resolve(self) -> Target:
         """Its members as nodes; raises PlanRefused for an unknown, repeated or doubly registered server."""
-        names = unique_or_refuse(self.servers, f"cluster {self.name}: web server")
-        return Target(self.name, resolve_servers(names, f"cluster {self.name}"))
+        return Target(self.name, resolve_servers(tuple(self.servers), f"cluster {self.name}"))
 
 
 def resolve_servers(names: tuple[str, ...], asked_by: str) -> tuple[Node, ...]:

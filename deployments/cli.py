@@ -1,0 +1,92 @@
+"""The packmaster command: what an operator does outside the Prefect UI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tasks.errors import PackmasterError
+
+
+class OperatorGroup(click.Group):
+    """Turns our errors into one readable message and exit status 1, instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except PackmasterError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=OperatorGroup)
+def main() -> None:
+    """Run PHP sites on fleets of web servers."""
+
+
+@main.group()
+def inventory() -> None:
+    """Register servers, clusters, platforms and sites from a YAML file."""
+
+
+INVENTORY_FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+
+
+@inventory.command("apply")
+@INVENTORY_FILE
+@click.option("--dry-run", is_flag=True, help="Show what would change and stop.")
+def apply_inventory(file: Path, dry_run: bool) -> None:
+    """Register or update what FILE names, and show what changed. Nothing is removed."""
+    from deployments.inventory import build_blocks, plan_changes, read_inventory, save_blocks
+
+    entries = read_inventory(file)
+    blocks = build_blocks(entries)
+    changes = plan_changes(entries)
+    for change in changes:
+        click.echo(str(change))
+    work = sum(change.action != "unchanged" for change in changes)
+    if dry_run:
+        click.echo(f"dry run: {work} of {len(changes)} would change")
+        return
+    changed = {(change.section, change.name) for change in changes if change.action != "unchanged"}
+    save_blocks({entry: block for entry, block in blocks.items() if (entry.section, entry.name) in changed})
+    click.echo(f"{work} of {len(changes)} changed" if work else "nothing changed")
+
+
+@inventory.command("scan-host-keys")
+@INVENTORY_FILE
+@click.option("--write", is_flag=True, help="After you confirm, pin the offered keys in FILE.")
+def scan_host_keys(file: Path, write: bool) -> None:
+    """Collect the SSH host keys of the web servers in FILE, for you to compare with their consoles.
+
+    On a server's console, `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints its fingerprint.
+    """
+    from deployments.host_keys import pin_host_keys, scan_inventory
+
+    keys = scan_inventory(file)
+    for key in keys:
+        state = "pinned" if key.pinned else "NOT PINNED"
+        click.echo(f"{key.server:16} {key.address:24} {key.key.split()[0]:20} {key.fingerprint}  {state}")
+    if all(key.pinned for key in keys):
+        click.echo("every server offers a pinned key; nothing to do")
+        return
+    if write:
+        click.confirm("Did you compare these fingerprints, and shall they be pinned?", abort=True)
+        pin_host_keys(file, keys)
+        click.echo(f"pinned in {file}; run `packmaster inventory apply {file}` to register them")
+    else:
+        click.echo("to pin them, compare the fingerprints and run this again with --write")
+
+
+@main.command()
+@click.option("--pool", default="packmaster", show_default=True, help="The work pool that runs our flows.")
+def bootstrap(pool: str) -> None:
+    """Make a Prefect server ready: block types, work pool and deployments. Safe to repeat."""
+    from deployments.bootstrap import bootstrap_server
+
+    for line in bootstrap_server(pool):
+        click.echo(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""The demo's Prefect server and worker as child processes, and its API as another system sees it."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from blocks import site_block_name
+from deployments.demo_site import SITE, say
+from tasks.errors import PackmasterError
+
+POOL = "packmaster"
+START_SECONDS = 180
+RUN_SECONDS = 900
+# The recorder's defaults of 1 make the UI lag a minute behind a few thousand task runs.
+SERVER_SETTINGS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_READ_BATCH_SIZE": "100",
+}
+
+
+class Services:
+    """A Prefect server with its UI, and one process worker, kept in the demo's state directory."""
+
+    def __init__(self, state: Path, port: int) -> None:
+        self.state = state
+        self.port = port
+        self.ui = f"http://127.0.0.1:{port}"
+        self.api_url = f"{self.ui}/api"
+
+    def start(self) -> None:
+        """Start server and worker where they are not running; both answer afterwards."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        if self._answers():
+            say(f"a Prefect server answers at {self.ui}: it is used as it is")
+        else:
+            say(f"starting the Prefect server, its UI at {self.ui} (log: {self.state}/server.log)")
+            self._spawn("server", "prefect", "server", "start", "--port", str(self.port))
+            self._wait("the Prefect server", self._answers)
+        say("registering block types, work pool and deployments (packmaster bootstrap)")
+        self.run_command("bootstrap", "--pool", POOL)
+        if self._pid("worker") is None:
+            say(f"starting a worker (log: {self.state}/worker.log)")
+            self._spawn("worker", "prefect", "worker", "start", "--pool", POOL, "--name", "demo")
+
+    def stop(self) -> None:
+        """Stop the worker and the server that `start` started."""
+        for name in ("worker", "server"):
+            pid = self._pid(name)
+            if pid is not None:
+                say(f"stopping the demo's Prefect {name}")
+                _stop_group(pid)
+            self._pid_file(name).unlink(missing_ok=True)
+
+    def run_command(self, *arguments: str) -> None:
+        """Run the packmaster command against the demo's server; raises PackmasterError when it fails."""
+        command = [sys.executable, "-m", "deployments.cli", *arguments]
+        done = subprocess.run(command, env=self._environment(), check=False, timeout=START_SECONDS * 2)
+        if done.returncode != 0:
+            raise PackmasterError(f"`packmaster {' '.join(arguments)}` failed; its message is above")
+
+    def api(self) -> Api:
+        """The server's API, spoken to with plain HTTP."""
+        return Api(httpx.Client(base_url=self.api_url, timeout=60), self.ui)
+
+    def admin_password(self) -> str:
+        """The WordPress administrator's password, as add-site stored it (asked for with its secrets)."""
+        path = f"/block_types/slug/packmaster-site/block_documents/name/{site_block_name(SITE)}"
+        answer = httpx.get(self.api_url + path, params={"include_secrets": "true"}, timeout=60)
+        answer.raise_for_status()
+        return str(answer.json()["data"]["admin_password"])
+
+    def _environment(self) -> dict[str, str]:
+        key_file = self.state / "encryption_key"
+        if not key_file.exists():
+            with _private(key_file) as stream:
+                stream.write(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+        mine = {
+            "PREFECT_HOME": str(self.state / "prefect"),
+            "PREFECT_API_URL": self.api_url,
+            # Without it the key that encrypts the blocks' secrets lies in the same database as they do.
+            "PREFECT_SERVER_ENCRYPTION_KEY": key_file.read_text(encoding="ascii"),
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "PACKMASTER_HOME": str(self.state / "controller"),
+        }
+        return {**os.environ, **SERVER_SETTINGS, **mine}
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.api_url}/health", timeout=5).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def _spawn(self, name: str, module: str, *arguments: str) -> None:
+        with (self.state / f"{name}.log").open("ab") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # it outlives this command, and is stopped as a group
+            )
+        self._pid_file(name).write_text(str(child.pid), encoding="ascii")
+
+    def _wait(self, what: str, ready: Any) -> None:
+        ends = time.monotonic() + START_SECONDS
+        while not ready():
+            if time.monotonic() > ends:
+                raise PackmasterError(
+                    f"{what} did not answer within {START_SECONDS} s; see {self.state}/server.log"
+                )
+            time.sleep(0.5)
+
+    def _pid_file(self, name: str) -> Path:
+        return self.state / f"{name}.pid"
+
+    def _pid(self, name: str) -> int | None:
+        """The process id of our child when it is still that process, and not another that got its number."""
+        try:
+            pid = int(self._pid_file(name).read_text(encoding="ascii"))
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (OSError, ValueError):
+            return None
+        return pid if b"prefect" in command and name.encode() in command else None
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """What another system does: look a deployment up, create a run, follow it."""
+
+    client: httpx.Client
+    ui: str
+
+    def reference(self, block_type: str, name: str) -> dict[str, Any]:
+        """A block as a run parameter: named, never sent."""
+        answer = self.client.get(f"/block_types/slug/{block_type}/block_documents/name/{name}")
+        answer.raise_for_status()
+        return {"$ref": {"block_document_id": answer.json()["id"]}}
+
+    def run(self, flow: str, parameters: Mapping[str, Any]) -> str:
+        """Trigger a deployment and follow the run to its end; returns its message or raises PackmasterError."""
+        deployment = self.client.get(f"/deployments/name/{flow}/{flow}")
+        deployment.raise_for_status()
+        created = self.client.post(
+            f"/deployments/{deployment.json()['id']}/create_flow_run", json={"parameters": dict(parameters)}
+        )
+        if created.is_error:
+            raise PackmasterError(f"{flow} was not accepted: {created.text}")
+        run = created.json()
+        say(f"{flow}: {self.ui}/runs/flow-run/{run['id']}")
+        state = self._follow(run["id"])
+        if state["type"] != "COMPLETED":
+            raise PackmasterError(f"{flow} ended as {state['name']}: {state['message']}")
+        say(f"    {state['message']}")
+        return str(state["message"])
+
+    def _follow(self, run_id: str) -> dict[str, Any]:
+        shown = ""
+        ends = time.monotonic() + RUN_SECONDS
+        while time.monotonic() < ends:
+            state: dict[str, Any] = self.client.get(f"/flow_runs/{run_id}").json()["state"]
+            if state["name"] != shown:
+                shown = state["name"]
+                say(f"    {shown.lower()}")
+            if state["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}:
+                return state
+            time.sleep(1)
+        raise PackmasterError(f"the run {run_id} did not end within {RUN_SECONDS} s")
+
+
+@contextmanager
+def _private(path: Path) -> Iterator[Any]:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+        yield stream
+
+
+def _stop_group(pid: int) -> None:
+    """End a process group, politely first; returns when it is gone."""
+    for kind in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(pid, kind)
+        except ProcessLookupError:
+            return
+        for _ in range(100):
+            if not Path(f"/proc/{pid}").exists():
+                return
+            time.sleep(0.1)

@@ -1,0 +1,77 @@
+"""Collect SSH host keys for a person to compare and confirm. Nothing is trusted because it answered."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from tasks.errors import Unreachable
+
+SCAN_SECONDS = 5
+# Older key types are left out: a server that has only those should get an Ed25519 key first.
+KEY_TYPES = "ed25519,ecdsa,rsa"
+
+
+@dataclass(frozen=True, slots=True)
+class HostKey:
+    """A key that a server offered: `key` is `<type> <base64>`; `pinned` says what the inventory has of it."""
+
+    server: str
+    address: str
+    key: str
+    pinned: bool
+
+    @property
+    def fingerprint(self) -> str:
+        """As `ssh-keygen -lf` prints it on the server's console."""
+        digest = hashlib.sha256(base64.b64decode(self.key.split()[1])).digest()
+        return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+def scan_host_keys(address: str, port: int = 22) -> tuple[str, ...]:
+    """The host keys offered at `address`, each `<type> <base64>`, best type first; or raises Unreachable."""
+    command = ["ssh-keyscan", "-T", str(SCAN_SECONDS), "-t", KEY_TYPES, "-p", str(port), "--", address]
+    try:
+        scan = subprocess.run(command, capture_output=True, text=True, timeout=4 * SCAN_SECONDS, check=False)
+    except subprocess.TimeoutExpired as late:
+        raise Unreachable(address, f"ssh-keyscan did not finish in {4 * SCAN_SECONDS} s") from late
+    lines = [line.split(None, 1) for line in scan.stdout.splitlines() if line and not line.startswith("#")]
+    keys = sorted({line[1] for line in lines if len(line) == 2}, key=_by_preference)
+    if not keys:
+        raise Unreachable(address, f"port {port} offered no host key: {scan.stderr.strip() or 'no answer'}")
+    return tuple(keys)
+
+
+def _by_preference(key: str) -> tuple[bool, str]:
+    return ("ed25519" not in key, key)
+
+
+def scan_inventory(path: Path) -> tuple[HostKey, ...]:
+    """Every web server's best offered key beside what the inventory pins; Unreachable names one that is down."""
+    document = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
+    servers: dict[str, Any] = document.get("web_servers") or {}
+    found = []
+    for name, fields in servers.items():
+        pins = {" ".join(str(pin).split()[:2]) for pin in fields.get("host_keys") or []}
+        offered = scan_host_keys(str(fields["address"]), int(fields.get("ssh_port", 22)))
+        key = next((key for key in offered if key in pins), offered[0])
+        found.append(HostKey(str(name), str(fields["address"]), key, key in pins))
+    return tuple(found)
+
+
+def pin_host_keys(path: Path, keys: tuple[HostKey, ...]) -> None:
+    """Make the confirmed keys the pinned ones of their servers in the file; its comments are kept."""
+    yaml = YAML()
+    document = yaml.load(path.read_text(encoding="utf-8"))
+    for server in dict.fromkeys(key.server for key in keys):
+        document["web_servers"][server]["host_keys"] = [key.key for key in keys if key.server == server]
+    staged = path.with_suffix(".new")
+    with staged.open("w", encoding="utf-8") as stream:
+        yaml.dump(document, stream)
+    staged.replace(path)

@@ -1,0 +1,96 @@
+"""What a person sees in the UI beside the logs: plans and outcomes as tables, changes of state as events."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from prefect import get_run_logger
+from prefect.artifacts import create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.events import emit_event
+from prefect.states import Completed
+
+from tasks.outcome import Outcome, Outcomes
+
+
+class Plan(Protocol):
+    """What every subject's plan offers the operator."""
+
+    def __bool__(self) -> bool: ...
+    def __str__(self) -> str: ...
+    def as_rows(self) -> list[dict[str, str]]: ...
+
+
+def artifact_key(*words: str) -> str:
+    """A stable artifact key (a-z, 0-9, -), so that the UI keeps the history of the same thing together."""
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
+
+
+def publish_plan(about: str, *plans: Plan) -> bool:
+    """Show what is going to be done as the table `plan-<about>`; returns whether there is anything to do."""
+    rows = [row for plan in plans for row in plan.as_rows()]
+    work = any(bool(plan) for plan in plans)
+    text = "\n\n".join(str(plan) for plan in plans)
+    get_run_logger().info("plan for %s:\n%s", about, text)
+    headline = "What this run is going to do." if work else "Nothing to do: everything is as desired."
+    create_table_artifact(
+        key=artifact_key("plan", about),
+        table=_same_columns(rows),
+        description=f"**Plan for {about}.** {headline}\n\n```\n{text}\n```",
+    )
+    return work
+
+
+def publish_outcomes(about: str, outcomes: Outcomes) -> None:
+    """Show what every step did on every host as the table `outcome-<about>`, failures first."""
+    create_table_artifact(
+        key=artifact_key("outcome", about),
+        table=_same_columns(outcomes.as_rows()),
+        description=f"**Outcome for {about}.** {summarise(outcomes)}",
+    )
+    for outcome in outcomes.failed:
+        announce(
+            "host.failed", outcome.host, {"about": about, "step": outcome.step, "error": outcome.error or ""}
+        )
+
+
+def summarise(outcomes: Outcomes) -> str:
+    """One sentence: how many hosts changed, and which failed."""
+    hosts = {outcome.host for outcome in outcomes}
+    changed = {outcome.host for outcome in outcomes.changed}
+    if outcomes.failed:
+        names = ", ".join(sorted(outcomes.failed_hosts))
+        return f"FAILED on {names}; {len(hosts - outcomes.failed_hosts)} of {len(hosts)} hosts are fine."
+    if not changed:
+        return f"Nothing changed: {len(hosts)} of {len(hosts)} hosts are as desired."
+    return f"{len(outcomes.changed)} steps changed something on {len(changed)} of {len(hosts)} hosts."
+
+
+def conclude(about: str, outcomes: Outcomes) -> State[Outcomes]:
+    """Publish the outcomes; return the flow's final state, or raise HostsFailed with all of them."""
+    publish_outcomes(about, outcomes)
+    outcomes.raise_if_failed()
+    return Completed(message=summarise(outcomes), data=outcomes)
+
+
+def announce(event: str, name: str, payload: Mapping[str, str] | None = None) -> None:
+    """Emit `packmaster.<event>` about the thing called `name`, for automations and other systems."""
+    kind = event.split(".", maxsplit=1)[0]
+    emit_event(
+        event=f"packmaster.{event}",
+        resource={"prefect.resource.id": f"packmaster.{kind}.{name}", "prefect.resource.name": name},
+        payload=dict(payload or {}),
+    )
+
+
+def failures_of(step: str, errors: Mapping[str, str]) -> Outcomes:
+    """Hosts that failed before they could be planned for, as outcomes of `step`."""
+    return Outcomes(tuple(Outcome(host, step, error=error) for host, error in sorted(errors.items())))
+
+
+def _same_columns(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Give every row all columns: the UI takes its columns from the first row alone."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    return [{column: row.get(column, "") for column in columns} for row in rows] or [{"result": "nothing"}]
