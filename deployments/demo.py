@@ -1,4 +1,4 @@
-"""The demo: a Prefect server, a worker, an inventory of the demo's nodes, and the main job run through the API.
+"""The demo: a Prefect server, a worker, the demo's nodes as inventory, and the main job through the API.
 
 `up` starts what is not running, registers everything and triggers the flows as another system would, with
 nothing but HTTP; it can be run again. `down` stops what `up` started and nothing else. The nodes themselves
@@ -12,7 +12,6 @@ import sys
 import time
 from pathlib import Path
 from xmlrpc.client import Fault
-
 
 from deployments.demo_services import Services
 from deployments.demo_site import SITE, TITLE, publish_post, read_front_page, say
@@ -103,9 +102,7 @@ def report(services: Services, started: float) -> None:
     say("")
     say(f"  try it:  curl -H 'Host: {SITE}' http://{NODES['web3']}/")
     say(f"  browser: put '{NODES['web1']} {SITE}' into /etc/hosts and open http://{SITE}/")
-    say(
-        f"  the UI:  {services.ui}  (Runs: what was done; Artifacts: plan and outcome tables; Blocks: the fleet)"
-    )
+    say(f"  the UI:  {services.ui}  (Runs: what was done; Artifacts: plans and outcomes; Blocks: the fleet)")
     say(f"  stop it: make down                         ({time.monotonic() - started:.0f} s in all)")
 
 

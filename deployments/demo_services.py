@@ -125,7 +125,7 @@ class Services:
         while not ready():
             if time.monotonic() > ends:
                 raise PackmasterError(
-                    f"{what} did not answer within {START_SECONDS} s; see {self.state}/server.log"
+                    f"{what} gave no answer in {START_SECONDS} s; see {self.state}/server.log"
                 )
             time.sleep(0.5)
 

@@ -53,7 +53,7 @@ def _by_preference(key: str) -> tuple[bool, str]:
 
 
 def scan_inventory(path: Path) -> tuple[HostKey, ...]:
-    """Every web server's best offered key beside what the inventory pins; Unreachable names one that is down."""
+    """Every web server's best offered key beside what the inventory pins; raises Unreachable, naming it."""
     document = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
     servers: dict[str, Any] = document.get("web_servers") or {}
     found = []
