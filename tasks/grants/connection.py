@@ -1,0 +1,102 @@
+"""Connections to a database server: from here as the administrator, and from a node through its SSH."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import pymysql
+from pydantic import SecretStr
+from pymysql.connections import Connection
+
+from tasks.errors import AccessDenied, CommandFailed, PackmasterError, PlanRefused, Unreachable
+from tasks.fleet import Database
+from tasks.ssh import Result, Ssh
+
+CONNECT_SECONDS = 10
+READ_SECONDS = 60
+
+# Client errors 2002-2013: no answer. 1040, 1203: too many connections. 1053, 1152, 1927: it is going away.
+_UNREACHABLE = frozenset(
+    {0, 1040, 1053, 1152, 1158, 1159, 1160, 1161, 1203, 1927, 2002, 2003, 2006, 2013, 2055}
+)
+_DENIED = frozenset({1044, 1045, 1130, 1142, 1227, 1370, 1410, 1698, 3118, 4151})
+_READ_ONLY = frozenset({1290, 1836, 3100})
+
+
+def error_code(error: pymysql.MySQLError) -> int:
+    """Return the server's or client's error number; 0 for a connection that is gone without one."""
+    return error.args[0] if error.args and isinstance(error.args[0], int) else 0
+
+
+def error_of(error: pymysql.MySQLError, server: str, doing: str) -> PackmasterError:
+    """Return the error of our tree that says the same."""
+    code = error_code(error)
+    text = str(error.args[1]) if len(error.args) > 1 else str(error)
+    if code in _UNREACHABLE:
+        return Unreachable(server, f"{doing}: {text or 'the connection is gone'}")
+    if code in _DENIED:
+        return AccessDenied(
+            server, f"{doing}: {text} ({code})", "Check the account's password, host and rights."
+        )
+    if code in _READ_ONLY:
+        return PlanRefused(f"{server}: {doing}: {text}", "Register the server that takes writes")
+    return CommandFailed(
+        Result(server, ("sql", doing), code, b"", text.encode(), 0.0), "the statement failed"
+    )
+
+
+@contextmanager
+def translated(server: str, doing: str) -> Iterator[None]:
+    """Turn pymysql's errors into ours. `doing` is shown, so it must not hold a secret."""
+    try:
+        yield
+    except pymysql.MySQLError as error:
+        # Without the cause: a syntax error quotes the statement it is about.
+        raise error_of(error, server, doing) from None
+    except (OSError, EOFError) as lost:
+        raise Unreachable(server, f"{doing}: {lost}") from lost
+
+
+def open_admin(database: Database) -> Connection[pymysql.cursors.Cursor]:
+    """Return a connection of the administering account, in autocommit; the caller closes it.
+
+    Raises Unreachable (retryable) when nothing answers in 10 s, AccessDenied when the login is refused.
+    """
+    with translated(database.name, f"log in as {database.admin_user} at {database.endpoint}"):
+        return pymysql.connect(
+            host=database.host,
+            port=database.port,
+            user=database.admin_user,
+            password=database.admin_password.get_secret_value(),
+            charset="utf8mb4",
+            autocommit=True,
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+            write_timeout=READ_SECONDS,
+        )
+
+
+def log_in_from(
+    ssh: Ssh, database: Database, user: str, password: SecretStr
+) -> Connection[pymysql.cursors.Cursor]:
+    """Return a connection that the database sees as coming from the node; raises pymysql's own errors."""
+    channel = ssh.open_tunnel(database.host, database.port, timeout=CONNECT_SECONDS)
+    connection = pymysql.Connection(
+        user=user,
+        password=password.get_secret_value(),
+        charset="utf8mb4",
+        autocommit=True,
+        read_timeout=CONNECT_SECONDS,
+        write_timeout=CONNECT_SECONDS,
+        defer_connect=True,
+    )
+    try:
+        # A channel has all of a socket that pymysql uses: settimeout, makefile, sendall and close.
+        connection.connect(sock=cast("socket.socket", channel))
+    finally:
+        if not connection.open:
+            channel.close()
+    return connection

@@ -1,0 +1,82 @@
+"""The address of a node as the database sees it: found by asking the database, never by asking the node."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import secrets
+from contextlib import closing
+
+import pymysql
+from pydantic import SecretStr
+
+from tasks.errors import PlanRefused, Unreachable
+from tasks.fleet import Database, Node
+from tasks.grants.connection import error_code, error_of, log_in_from
+from tasks.ssh import connect
+
+PROBES = 2
+
+_DENIED = re.compile(r"Access denied for user '.*'@'(?P<host>[^']+)'")
+_NOT_ALLOWED = re.compile(r"Host '(?P<host>[^']+)' is not allowed")
+# 1045 and 1698: this user may not; 1130: nobody from there may. All three name the host.
+_TELLING = {1045: _DENIED, 1698: _DENIED, 1130: _NOT_ALLOWED}
+
+
+def parse_refusal(code: int, message: str) -> str | None:
+    """Return the host that a refused login was seen as coming from, or None when the error does not say."""
+    pattern = _TELLING.get(code)
+    found = pattern.search(message) if pattern else None
+    return found["host"] if found else None
+
+
+def canonical_address(host: str) -> str:
+    """Return `host` as the one spelling under which a grant matches; refuse what is not an address of a node.
+
+    Raises PlanRefused for a name (the server resolves names, so its grants would hang on somebody's DNS) and
+    for a loopback address (the login came through something on the database server itself).
+    """
+    try:
+        address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(host)
+    except ValueError:
+        raise PlanRefused(
+            f"the database saw a connection as coming from the name {host!a}, not from an address",
+            "Set skip_name_resolve on the database server, so that grants do not depend on DNS",
+        ) from None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    if address.is_loopback or address.is_unspecified:
+        raise PlanRefused(
+            f"the database saw a connection as coming from {address}, which is itself",
+            "Register the database server under the address that web nodes reach it at, not a local proxy",
+        )
+    return str(address)
+
+
+def discover_client_addresses(node: Node, database: Database, *, probes: int = PROBES) -> tuple[str, ...]:
+    """Return every address the database saw `node` under in `probes` logins, sorted.
+
+    A user name that nobody has is refused, and the refusal names the address. Raises Unreachable when there
+    was no answer and PlanRefused when the answer is no address; never gives anything that was not observed.
+    """
+    return tuple(sorted({canonical_address(_probe(node, database)) for _ in range(probes)}))
+
+
+def _probe(node: Node, database: Database) -> str:
+    where = f"{database.name} from {node.name}"
+    # 12 random bytes: never an account, and within every server's limit for user names.
+    name = f"pm_probe_{secrets.token_hex(6)}"
+    try:
+        with closing(log_in_from(connect(node), database, name, SecretStr(""))) as connection:
+            # An anonymous account let us in: then the server can be asked.
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT USER()")
+                row = cursor.fetchone()
+            return str(row[0]).rpartition("@")[2] if row else ""
+    except pymysql.MySQLError as error:
+        host = parse_refusal(error_code(error), str(error.args[-1]) if error.args else "")
+        if host is None:
+            raise error_of(error, where, "ask which address the node has") from None
+        return host
+    except (OSError, EOFError) as lost:
+        raise Unreachable(where, str(lost)) from lost
