@@ -63,6 +63,9 @@ def apply_plan(node: Node, plan: ServerPlan, report: Callable[[str], None] = log
         started = time.monotonic()
         apply_step(ssh, step)
         report(f"{node.name}: {step} ({time.monotonic() - started:.1f} s)")
+    if plan:
+        # A login from before the plan keeps the groups it had then (sshd sets them once a connection).
+        connect(node).close()
     done = f"{len(plan.steps)} steps done" if plan else "was ready"
     return Outcome(node.name, "prepare server", changed=bool(plan), detail=done)
 
@@ -86,8 +89,8 @@ def _call_of(step: Step) -> _Call:  # noqa: C901, PLR0911 - a table, a line a ki
             return _Call("create_account", (name, str(uid), str(gid), home, shell, group))
         case MakeDirectory(path, owner, group, mode):
             return _Call("make_directory", (path, owner, group, f"{mode:04o}"))
-        case AuthorizeKey(user, key):
-            return _Call("authorize_key", (key,), user=user)
+        case AuthorizeKey(user, key, path):
+            return _Call("authorize_key", (key, path), user=user)
         case MakeFirstGeneration(config, name, user):
             return _Call("first_generation", (config, name), user=user)
         case WriteFile(path, content, mode, guard):

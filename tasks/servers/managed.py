@@ -18,6 +18,7 @@ DEFAULT_SITE: dict[ServerKind, str] = {
     "nginx": "/etc/nginx/sites-enabled/default",
 }
 LIVE = f"{CONFIG}/live"
+AUTHORIZED_KEYS = f"{HOME}/.ssh/authorized_keys"
 # No set of files has this digest, so the first real configuration is always a change.
 FIRST_GENERATION = "000000000000"
 

@@ -125,7 +125,7 @@ def _plan_account(desired: DesiredServer, facts: ServerFacts) -> Iterator[Step]:
         ):
             yield MakeDirectory(wanted.path, wanted.owner, wanted.group, wanted.mode)
     if desired.public_key not in facts.keys:
-        yield AuthorizeKey(PLATFORM_USER, desired.public_key)
+        yield AuthorizeKey(PLATFORM_USER, desired.public_key, managed.AUTHORIZED_KEYS)
     if facts.path(managed.LIVE).kind != "link":
         yield MakeFirstGeneration(CONFIG, managed.FIRST_GENERATION, PLATFORM_USER)
 

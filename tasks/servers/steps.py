@@ -55,6 +55,7 @@ class MakeDirectory:
 class AuthorizeKey:
     user: str
     key: str
+    path: str
 
     def __str__(self) -> str:
         return f"let {self.user} log in with the registered key {self.key[:20]}...{self.key[-12:]}"

@@ -1,5 +1,5 @@
-# authorize_key.sh "TYPE BASE64": run as the account itself, whose other keys stay.
-file=$HOME/.ssh/authorized_keys
+# authorize_key.sh "TYPE BASE64" FILE: run as the account itself, whose other keys stay.
+file=$2
 umask 077
 touch "$file"
 chmod 0600 "$file"

@@ -1,4 +1,4 @@
 # first_generation.sh CONFIG NAME: run as the platform user; `live` points to a configuration without any site.
-cd "$1"
-mkdir -p -m 0700 "generations/$2"
-[ -L live ] || ln -s "generations/$2" live
+umask 077
+mkdir -p "$1/generations/$2"
+[ -L "$1/live" ] || ln -s "generations/$2" "$1/live"
