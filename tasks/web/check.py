@@ -1,0 +1,156 @@
+"""Sites asked for over HTTP, node by node, as a visitor would who only knows that node."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tasks.errors import PackmasterError, Unreachable
+from tasks.fleet import Node
+from tasks.outcome import Outcome
+from tasks.web.render import UNKNOWN_HOST
+
+HTTP_SECONDS = 10.0
+_BODY_BYTES = 1 << 20
+_MARK = b"packmaster "
+
+
+@dataclass(frozen=True, slots=True)
+class SiteCheck:
+    """What a healthy site answers; `timeout` is in seconds and counts for the whole answer."""
+
+    uri: str
+    path: str = "/"
+    expect: range = range(200, 400)
+    contains: str | None = None
+    timeout: float = HTTP_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a node answered; `body` is at most its first mebibyte, `seconds` the time it took."""
+
+    url: str
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    seconds: float
+
+    def header(self, name: str) -> str:
+        """The first header of that name, or an empty text."""
+        return next((value for key, value in self.headers if key.lower() == name.lower()), "")
+
+    @property
+    def is_catch_all(self) -> bool:
+        """It came from no site's vhost."""
+        return self.status == 404 and self.body.startswith(_MARK)
+
+
+class SiteFailed(PackmasterError):  # noqa: N818
+    """A node answered for a site, but not as a healthy site does."""
+
+    def __init__(self, host: str, url: str, reason: str) -> None:
+        super().__init__(f"{url} on {host}: {reason}")
+        self.host = host
+        self.url = url
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[SiteFailed], tuple[str, str, str]]:
+        return type(self), (self.host, self.url, self.reason)
+
+
+def fetch(node: Node, uri: str, path: str = "/", timeout: float = HTTP_SECONDS) -> Answer:
+    """Return what the node's web server answers for a host name, following nothing, within `timeout` seconds.
+
+    Raises Unreachable when there is no whole answer in time.
+    """
+    url, started = f"http://{uri}{path}", time.monotonic()
+    connection = http.client.HTTPConnection(node.address, node.http_port, timeout=timeout)
+    # The socket's timeout starts again with every byte, so a server that drips needs a bound on the whole.
+    deadline = threading.Timer(timeout, _cut, (connection,))
+    deadline.daemon = True
+    deadline.start()
+    try:
+        connection.putrequest("GET", path, skip_host=True, skip_accept_encoding=True)
+        for name, value in (("Host", uri), ("User-Agent", "packmaster"), ("Connection", "close")):
+            connection.putheader(name, value)
+        connection.endheaders()
+        response = connection.getresponse()
+        body = response.read(_BODY_BYTES)
+        seconds = time.monotonic() - started
+        return Answer(url, response.status, tuple(response.getheaders()), body, seconds)
+    except (OSError, http.client.HTTPException, AttributeError) as lost:
+        late = isinstance(lost, TimeoutError) or time.monotonic() - started >= timeout
+        reason = f"no whole answer in {timeout:.0f} s" if late else f"{type(lost).__name__}: {lost}"
+        raise Unreachable(node.name, f"{url} at {node.address}:{node.http_port}: {reason}") from lost
+    finally:
+        deadline.cancel()
+        connection.close()
+
+
+def check_site(  # noqa: PLR0917 - read like a sentence: node, site, path
+    node: Node,
+    uri: str,
+    path: str = "/",
+    expect: range = range(200, 400),
+    contains: str | None = None,
+    timeout: float = HTTP_SECONDS,
+) -> Answer:
+    """Return the answer of a healthy site; raises SiteFailed with the answer's beginning, or Unreachable."""
+    answer = fetch(node, uri, path, timeout)
+    if answer.is_catch_all:
+        raise SiteFailed(node.name, answer.url, "no vhost on this server has that name")
+    if answer.status not in expect:
+        wanted = f"{expect.start} to {expect.stop - 1}" if len(expect) > 1 else f"{expect.start}"
+        raise SiteFailed(
+            node.name, answer.url, f"answered {answer.status}, not {wanted}:{_beginning(answer)}"
+        )
+    if contains is not None and contains.encode() not in answer.body:
+        missing = f"answered {answer.status} without {contains!r}:{_beginning(answer)}"
+        raise SiteFailed(node.name, answer.url, missing)
+    return answer
+
+
+def run_check(node: Node, check: SiteCheck) -> str:
+    """One line about a healthy site; raises as `check_site` does."""
+    answer = check_site(node, check.uri, check.path, check.expect, check.contains, check.timeout)
+    return f"{check.uri} {answer.status} in {answer.seconds * 1000:.0f} ms"
+
+
+def check_sites(node: Node, checks: Sequence[SiteCheck]) -> Outcome:
+    """Every check was made, also after one that failed; the outcome names each failure."""
+    healthy: list[str] = []
+    failures: list[str] = []
+    for check in checks:
+        try:
+            healthy.append(run_check(node, check))
+        except PackmasterError as failure:
+            failures.append(str(failure))
+    return Outcome(node.name, "check sites", False, ", ".join(healthy), "\n".join(failures) or None)
+
+
+def read_loaded_generation(node: Node, timeout: float = HTTP_SECONDS) -> str | None:
+    """Return the generation that the web server has loaded; None when it answers anything else."""
+    try:
+        answer = fetch(node, UNKNOWN_HOST, "/", timeout)
+    except Unreachable:
+        return None
+    return answer.body[len(_MARK) :].decode("ascii", "replace").strip() if answer.is_catch_all else None
+
+
+def _cut(connection: http.client.HTTPConnection) -> None:
+    sock: socket.socket | None = connection.sock
+    if sock is not None:
+        try:
+            sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return
+
+
+def _beginning(answer: Answer) -> str:
+    text = answer.body[:300].decode("utf-8", "replace").strip()
+    return f"\n    {text}" if text else " (an empty page)"
