@@ -1,0 +1,142 @@
+"""Two flows never hold the same machine at once, and a dead holder does not hold it for ever."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from pydantic import SecretStr
+
+from flows import locks
+from flows.locks import hold, lock_name
+from tasks.errors import Unreachable
+from tasks.fleet import Database, Node, Target
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def make_target(name: str, *nodes: str) -> Target:
+    key = SecretStr("key")
+    return Target(name, tuple(Node(node, "192.0.2.1", "apache", key, ("ssh-ed25519 A",)) for node in nodes))
+
+
+def make_database(name: str) -> Database:
+    return Database(name, "192.0.2.20", "packmaster", SecretStr("password"))
+
+
+def read_slots(name: str) -> tuple[int, int]:
+    with get_client(sync_client=True) as client:
+        limit = client.read_global_concurrency_limit_by_name(name)
+        return limit.limit, limit.active_slots
+
+
+@flow
+def hold_and_look(target: Target, *databases: Database) -> list[tuple[int, int]]:
+    names = [lock_name("server", node.name) for node in target.nodes]
+    names += [lock_name("database", database.name) for database in databases]
+    with hold(target, *databases):
+        return [read_slots(name) for name in names]
+
+
+def test_every_machine_is_held_and_let_go() -> None:
+    target, database = make_target("lock-a", "lock-a1", "lock-a2"), make_database("lock-a-db")
+    assert hold_and_look(target, database) == [(1, 1), (1, 1), (1, 1)]
+    assert read_slots(lock_name("server", "lock-a1")) == (1, 0)
+    assert read_slots(lock_name("database", "lock-a-db")) == (1, 0)
+    # A second run finds the limits there.
+    assert hold_and_look(target, database) == [(1, 1), (1, 1), (1, 1)]
+
+
+def test_a_server_named_twice_is_held_once() -> None:
+    assert hold_and_look(make_target("lock-b", "lock-b1", "lock-b1")) == [(1, 1), (1, 1)]
+
+
+def test_the_lock_is_let_go_when_the_flow_fails() -> None:
+    @flow
+    def fail() -> None:
+        with hold(make_target("lock-c", "lock-c1")):
+            raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        fail()
+    assert read_slots(lock_name("server", "lock-c1")) == (1, 0)
+
+
+def test_a_second_flow_waits_its_time_and_says_for_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    @flow
+    def hold_twice() -> None:
+        # The two targets share one server, as two clusters may.
+        with hold(make_target("lock-d", "lock-d1", "lock-d2")):
+            monkeypatch.setattr(locks, "WAIT_SECONDS", 1.0)
+            with hold(make_target("lock-e", "lock-d2", "lock-d3")):
+                pytest.fail("two flows were let in")
+
+    with pytest.raises(Unreachable, match="packmaster-server-lock-d2"):
+        hold_twice()
+    # The one that had to wait took nothing meanwhile.
+    assert read_slots(lock_name("server", "lock-d3")) == (1, 0)
+
+
+def test_flows_with_overlapping_targets_come_one_after_the_other() -> None:
+    inside: list[str] = []
+    overlaps: list[list[str]] = []
+
+    @flow
+    def work(name: str, *nodes: str) -> None:
+        with hold(make_target(name, *nodes)):
+            inside.append(name)
+            overlaps.append([*inside])
+            time.sleep(0.3)
+            inside.remove(name)
+
+    ways = [("one", "lock-f1", "lock-f2"), ("two", "lock-f2", "lock-f1"), ("three", "lock-f2")]
+    threads = [threading.Thread(target=work, args=way) for way in ways]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(overlaps) == [["one"], ["three"], ["two"]]
+
+
+HOLDER = """
+import time
+from prefect import flow
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from pydantic import SecretStr
+from flows.locks import hold
+from tasks.fleet import Node, Target
+
+@flow
+def hold_for_ever():
+    with hold(Target("t", (Node("lock-g1", "192.0.2.1", "apache", SecretStr("k"), ()),))):
+        print("held", flush=True)
+        time.sleep(600)
+
+with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    hold_for_ever()
+"""
+
+
+# Prefect takes no lease of less than a minute, which is all that the unit tests have.
+@pytest.mark.nodes
+def test_a_killed_holder_is_forgotten_after_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = HOLDER.replace(
+        "from flows.locks import hold", "from flows import locks; from flows.locks import hold"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert "held" in iter(holder.stdout.readline, "")
+    holder.send_signal(signal.SIGKILL)
+    holder.wait(10)
+    assert read_slots(lock_name("server", "lock-g1")) == (1, 1)
+    started = time.monotonic()
+    monkeypatch.setattr(locks, "WAIT_SECONDS", 2 * locks.LEASE_SECONDS)
+    assert hold_and_look(make_target("lock-g", "lock-g1")) == [(1, 1)]
+    assert time.monotonic() - started < 2 * locks.LEASE_SECONDS
