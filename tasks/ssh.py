@@ -306,17 +306,17 @@ def load_private_key(node: Node) -> paramiko.PKey:
     )
 
 
-_connections: dict[tuple[str, ...], Ssh] = {}
+_connections: dict[Node, Ssh] = {}
 _connections_lock = threading.Lock()
 
 
 def connect(node: Node) -> Ssh:
     """Return this process's shared connection to `node`; nothing is sent before its first command."""
-    key = (node.name, node.address, str(node.port), node.user, *node.host_keys)
+    # The whole node is the key: another login, host key or private key must never get this connection.
     with _connections_lock:
-        if key not in _connections:
-            _connections[key] = Ssh(node)
-        return _connections[key]
+        if node not in _connections:
+            _connections[node] = Ssh(node)
+        return _connections[node]
 
 
 def disconnect_all() -> None:

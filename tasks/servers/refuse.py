@@ -102,9 +102,12 @@ def _refuse_paths(desired: DesiredServer, facts: ServerFacts) -> None:
 
 def _refuse_configuration(desired: DesiredServer, facts: ServerFacts) -> None:
     for service, state in sorted(facts.services.items()):
-        if state.config_error:
+        package = "php-fpm" if service.startswith("php") else service
+        # A package that is only half installed has half a configuration; installing it is in the plan.
+        if state.config_error and package in facts.packages:
+            said = " ".join(state.config_error.split()).rstrip(".")
             raise PlanRefused(
-                f"on {facts.host} the configuration of {service} is broken already: {state.config_error}",
+                f"on {facts.host} the configuration of {service} is broken already: {said}",
                 "Repair it (or move the file it names away), then run this again. Nothing was touched",
             )
     if desired.kind == "nginx" and facts.include == "no http block":

@@ -20,7 +20,7 @@ from tasks.servers.state import (
     ServerFacts,
     ServiceState,
 )
-from tasks.servers.steps import EnableApache, RunService, WriteFile
+from tasks.servers.steps import EnableApache, InstallPackages, RunService, WriteFile
 from tests.servers.model import PHP, apply_to
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample"
@@ -124,7 +124,11 @@ REFUSED: list[tuple[ServerKind, dict[str, Any], list[str]]] = [
     ("apache", {"paths": {"/var/aegir": PathState("link")}}, ["/var/aegir is a link", "mount"]),
     ("apache", {"paths": {managed.LIVE: PathState("directory")}}, ["not a symbolic link"]),
     ("nginx", {"paths": {"/etc/nginx/sites-enabled/default": PathState("file")}}, ["Somebody's own site"]),
-    ("nginx", {"services": BROKEN}, ["unexpected", "nginx.conf:3", "Nothing was touched"]),
+    (
+        "nginx",
+        {"services": BROKEN, "packages": frozenset({"nginx"})},
+        ["unexpected", "nginx.conf:3", "Nothing was touched"],
+    ),
     ("nginx", {"include": "no http block"}, ["no http block", "include /var/aegir/config/live/*.conf"]),
 ]
 
@@ -137,6 +141,11 @@ def test_a_server_that_would_be_hurt_is_refused(
         plan_server(desired(kind), bare(**changes))
     for word in words:
         assert word.lower() in str(refused.value).lower()
+
+
+def test_a_half_installed_package_is_installed_and_not_refused() -> None:
+    steps = plan_server(desired("nginx"), bare(services=BROKEN)).steps
+    assert isinstance(steps[0], InstallPackages)
 
 
 @pytest.mark.parametrize("ids", [(0, 5000), (5000, 33), (65534, 5000)])

@@ -1,5 +1,6 @@
 # Put before the other scripts. A service is named as its init script is: apache2, nginx, php8.2-fpm.
 pending=/run/packmaster
+policy=/usr/sbin/policy-rc.d
 
 test_service() {
     case $1 in
@@ -23,4 +24,13 @@ has_systemd() { [ -d /run/systemd/system ]; }
 php_version() {
     version=$(dpkg-query -W -f '${Depends}' php-fpm 2>/dev/null | sed -n 's/.*php\([0-9][0-9.]*\)-fpm.*/\1/p')
     [ -z "$version" ] || [ ! -d "/etc/php/$version/fpm" ] || printf '%s\n' "$version"
+}
+
+policy_is_ours() { grep -qs '^# packmaster:' "$policy"; }
+
+# The server's own policy, where it had one, is in force again.
+restore_policy() {
+    if policy_is_ours; then
+        if [ -e "$policy.kept" ]; then mv -f "$policy.kept" "$policy"; else rm -f "$policy"; fi
+    fi
 }

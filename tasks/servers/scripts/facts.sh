@@ -86,4 +86,4 @@ cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |
     done | sort -u |
     while read -r name; do say listener "$name"; done
 
-! grep -qs 'packmaster' /usr/sbin/policy-rc.d || say stray_policy /usr/sbin/policy-rc.d
+! policy_is_ours || say stray_policy "$policy"

@@ -1,10 +1,9 @@
 # install_packages.sh PACKAGE...: they are installed and configured, and none of their services was started.
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
-policy=/usr/sbin/policy-rc.d
 
-# A policy that is there already is somebody's decision, and forbids the same or more.
-if [ ! -e "$policy" ]; then
-    trap 'rm -f "$policy"' EXIT
+trap restore_policy EXIT
+if ! policy_is_ours; then
+    [ ! -e "$policy" ] || mv -f "$policy" "$policy.kept"
     printf '#!/bin/sh\n# packmaster: nothing starts before it is configured\nexit 101\n' >"$policy"
     chmod 0755 "$policy"
 fi
