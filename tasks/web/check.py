@@ -71,10 +71,12 @@ def fetch(node: Node, uri: str, path: str = "/", timeout: float = HTTP_SECONDS) 
     url, started = f"http://{uri}{path}", time.monotonic()
     connection = http.client.HTTPConnection(node.address, node.http_port, timeout=timeout)
     # The socket's timeout starts again with every byte, so a server that drips needs a bound on the whole.
-    deadline = threading.Timer(timeout, _cut, (connection,))
-    deadline.daemon = True
-    deadline.start()
+    deadline = threading.Timer(timeout, lambda: None)
     try:
+        connection.connect()
+        deadline = threading.Timer(timeout, _cut, (connection.sock,))
+        deadline.daemon = True
+        deadline.start()
         connection.putrequest("GET", path, skip_host=True, skip_accept_encoding=True)
         for name, value in (("Host", uri), ("User-Agent", "packmaster"), ("Connection", "close")):
             connection.putheader(name, value)
@@ -82,8 +84,11 @@ def fetch(node: Node, uri: str, path: str = "/", timeout: float = HTTP_SECONDS) 
         response = connection.getresponse()
         body = response.read(_BODY_BYTES)
         seconds = time.monotonic() - started
+        # A cut connection reads like a short answer.
+        if seconds >= timeout or len(body) < min(int(response.headers.get("Content-Length", 0)), _BODY_BYTES):
+            raise http.client.IncompleteRead(body)
         return Answer(url, response.status, tuple(response.getheaders()), body, seconds)
-    except (OSError, http.client.HTTPException, AttributeError) as lost:
+    except (OSError, ValueError, http.client.HTTPException) as lost:
         late = isinstance(lost, TimeoutError) or time.monotonic() - started >= timeout
         reason = f"no whole answer in {timeout:.0f} s" if late else f"{type(lost).__name__}: {lost}"
         raise Unreachable(node.name, f"{url} at {node.address}:{node.http_port}: {reason}") from lost
@@ -142,13 +147,11 @@ def read_loaded_generation(node: Node, timeout: float = HTTP_SECONDS) -> str | N
     return answer.body[len(_MARK) :].decode("ascii", "replace").strip() if answer.is_catch_all else None
 
 
-def _cut(connection: http.client.HTTPConnection) -> None:
-    sock: socket.socket | None = connection.sock
-    if sock is not None:
-        try:
-            sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return
+def _cut(sock: socket.socket) -> None:
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # it has ended by itself
 
 
 def _beginning(answer: Answer) -> str:

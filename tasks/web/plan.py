@@ -67,8 +67,8 @@ class WebPlan:
     """How one host gets from its live configuration to `generation`.
 
     `contents` are written (secret, for they hold credentials), `kept` are copied from the live generation;
-    `digests` say what the result has to be, `recorded` what we know to be ours. `routes` say what each name has
-    to answer then: a status, or None for anything but the catch-all. `last_good` is what comes back on failure.
+    `digests` say what the result has to be, `recorded` what we know to be ours. `routes` say what each name
+    has to answer: a status, or None for anything but the catch-all. `last_good` comes back on failure.
     """
 
     host: str

@@ -100,7 +100,7 @@ def quote_nginx(text: str) -> str:
     r"""Quote one parameter of an nginx directive that takes variables.
 
     `"` and `\` are escaped by `\`; a dollar has no escape at all, so it comes from a variable that the
-    catch-all declares with `geo`, whose values are never interpolated. Raises PlanRefused if it gets too long.
+    catch-all declares with `geo`, whose values are never interpolated. Raises PlanRefused when too long.
     """
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     quoted = '"' + escaped.replace("$", "${packmaster_dollar}") + '"'
@@ -123,7 +123,8 @@ def _header(vhost: Vhost) -> str:
 def _sort_areas(vhost: Vhost) -> list[Area]:
     """Shortest first: nginx takes the longest whatever the order, apache what it reads last."""
     areas = [Area(mount.url, "data", mount.directory.removesuffix("/")) for mount in vhost.data]
-    areas += [Area(prefix, "static") for prefix in vhost.php_denied]
+    urls = {mount.url for mount in vhost.data}
+    areas += [Area(prefix, "static") for prefix in vhost.php_denied if prefix not in urls]
     areas += [Area(prefix, "denied") for prefix in vhost.denied]
     return sorted(areas, key=lambda area: (len(area.prefix), area.prefix))
 

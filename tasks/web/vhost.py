@@ -74,9 +74,9 @@ def check_vhost(vhost: Vhost) -> Vhost:
         check_host_name(name, f"redirect of {vhost.site}")
     check_slug(vhost.platform, "platform")
     _refuse_repeated(vhost, "name", vhost.names)
-    _refuse_repeated(
-        vhost, "URL prefix", (*(mount.url for mount in vhost.data), *vhost.denied, *vhost.php_denied)
-    )
+    # PHP is denied in data anyway, so saying it is no contradiction.
+    _refuse_repeated(vhost, "URL prefix", (*(mount.url for mount in vhost.data), *vhost.denied))
+    _refuse_repeated(vhost, "URL prefix", (*vhost.denied, *vhost.php_denied))
     _match(vhost, "document root", _DIRECTORY, vhost.docroot)
     for mount in vhost.data:
         _match(vhost, "URL of data", _PREFIX, mount.url)

@@ -1,0 +1,120 @@
+"""Health checks against servers that behave, misbehave and never answer."""
+
+import pickle
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from pydantic import SecretStr
+
+from tasks.errors import Unreachable
+from tasks.fleet import Node
+from tasks.web.check import SiteCheck, SiteFailed, check_site, check_sites, read_loaded_generation
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+@contextmanager
+def serving(answer: Callable[[socket.socket], None]) -> Iterator[Node]:
+    with socket.create_server(("127.0.0.1", 0)) as server, ExitStack() as stack:
+
+        def accept() -> None:
+            while True:
+                try:
+                    client, _ = server.accept()
+                except OSError:
+                    return
+                stack.enter_context(client)
+                client.recv(65536)
+                try:
+                    answer(client)
+                except OSError:
+                    continue
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield Node("web1", "127.0.0.1", "nginx", SecretStr(""), (), http_port=server.getsockname()[1])
+
+
+def saying(content: bytes) -> Callable[[socket.socket], None]:
+    def answer(client: socket.socket) -> None:
+        client.sendall(content)
+        client.close()
+
+    return answer
+
+
+def test_healthy() -> None:
+    with serving(saying(OK)) as node:
+        answer = check_site(node, "a.org", contains="hell")
+        assert (answer.status, answer.body, answer.header("content-length")) == (200, b"hello", "5")
+        outcome = check_sites(node, [SiteCheck("a.org")])
+    assert outcome.ok
+    assert outcome.detail.startswith("a.org 200 in ")
+
+
+def test_every_failure_is_named() -> None:
+    body = b"HTTP/1.1 500 Oops\r\nContent-Length: 8\r\n\r\nno luck!"
+    with serving(saying(body)) as node:
+        outcome = check_sites(
+            node, [SiteCheck("a.org", "/x"), SiteCheck("b.org", expect=range(500, 501), contains="?")]
+        )
+    assert outcome.error is not None
+    assert "http://a.org/x on web1: answered 500, not 200 to 399:\n    no luck!" in outcome.error
+    assert "http://b.org/ on web1: answered 500 without '?'" in outcome.error
+
+
+def test_catch_all_is_not_the_site() -> None:
+    with serving(saying(b"HTTP/1.1 404 Not Found\r\n\r\npackmaster 0123\n")) as node:
+        assert read_loaded_generation(node) == "0123"
+        with pytest.raises(SiteFailed, match="no vhost") as failed:
+            check_site(node, "a.org", expect=range(400, 500))
+    assert str(pickle.loads(pickle.dumps(failed.value))) == str(failed.value)
+
+
+def test_redirect_is_not_followed() -> None:
+    with serving(saying(b"HTTP/1.1 302 Found\r\nLocation: http://other.org/\r\n\r\n")) as node:
+        assert check_site(node, "a.org").header("location") == "http://other.org/"
+
+
+def drip(client: socket.socket) -> None:
+    client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+    for _ in range(100):
+        client.sendall(b".")
+        time.sleep(0.1)
+
+
+def drip_headers(client: socket.socket) -> None:
+    client.sendall(b"HTTP/1.1 200 OK\r\n")
+    for number in range(100):
+        client.sendall(b"X-%d: y\r\n" % number)
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    "answer", [lambda _: None, drip, drip_headers], ids=["silent", "dripping", "headers"]
+)
+def test_every_wait_is_bounded(answer: Callable[[socket.socket], None]) -> None:
+    with serving(answer) as node:
+        started = time.monotonic()
+        with pytest.raises(Unreachable, match=r"no whole answer in 1 s"):
+            check_site(node, "a.org", timeout=1)
+        assert time.monotonic() - started < 3
+        assert read_loaded_generation(node, 0.3) is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"]
+)
+def test_half_an_answer_is_none(content: bytes) -> None:
+    with serving(saying(content)) as node, pytest.raises(Unreachable, match=r"a\.org"):
+        check_site(node, "a.org", timeout=2)
+
+
+def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        node = Node("web1", "127.0.0.1", "nginx", SecretStr(""), (), http_port=server.getsockname()[1])
+    with pytest.raises(Unreachable, match=r"web1 .*Connection"):
+        check_site(node, "a.org", timeout=2)
