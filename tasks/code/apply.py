@@ -1,0 +1,166 @@
+"""One step on one host: stage, verify, switch, prune. Each can be killed anywhere and run again.
+
+Staging is three round trips: make a hard-linked copy of the current release without what changes (`cp -al`,
+five times faster on a node than rsync with --link-dest, and right even if a file changed without changing its
+size and time), bring what changed with rsync, check everything and give it its name.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import tarfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tasks.code.facts import check_release, platform_directory
+from tasks.code.listing import Difference, compare_listing, parse_listing
+from tasks.code.manifest import Change, Entry, Manifest, compare_manifests, digest_of_contents
+from tasks.code.release import HostPlan, ReleasePlan
+from tasks.code.rsync import Progress, transfer
+from tasks.code.scan import check_relative
+from tasks.code.scripts import DISCARD, FINISH, PREPARE, PRUNE, READ_LISTING, SWITCH, VERIFY
+from tasks.errors import CommandFailed, Drift, PlanRefused
+from tasks.fleet import SITES
+from tasks.outcome import Outcome
+from tasks.ssh import Ssh
+
+log = logging.getLogger(__name__)
+
+STAGE_SECONDS = 600.0
+SWITCH_SECONDS = 20.0
+NOT_AS_SENT = 65
+
+
+def stage_release(
+    ssh: Ssh,
+    plan: ReleasePlan,
+    tree: Path,
+    manifest: Manifest,
+    *,
+    base: Manifest | None = None,
+    overlay: Mapping[str, bytes] | None = None,
+    site_links: Mapping[str, str] | None = None,
+    on_progress: Progress | None = None,
+) -> Outcome:
+    """The release of `plan` is on the host, complete, verified against `manifest` and not yet current.
+
+    `base` is the manifest of the release that the plan hard-links from. `overlay` and `site_links` (relative
+    path -> target under /var/aegir/sites) are put in before it gets its name. Raises Unreachable,
+    AccessDenied, CommandFailed, and Drift when the node does not have what was sent.
+    """
+    part = plan.for_host(ssh.node.name)
+    if not part.stage:
+        return Outcome(ssh.node.name, "stage", detail=f"{plan.release} is there")
+    directory, staging = platform_directory(plan.platform), f".staging-{check_release(plan.release)}"
+    change = _change_for(part, base, manifest)
+    laid_over = {os.fsencode(path) for path in overlay or {}}
+    sent = [entry for entry in change.sent if entry.path not in laid_over]
+    ssh.run_script(
+        PREPARE,
+        *(directory, plan.release, part.base or ""),
+        stdin=b"".join(b"./%s\0" % path for path in change.unlinked),
+        timeout=STAGE_SECONDS,
+        meaning=f"cannot prepare {staging}",
+    )
+    if sent:
+        names, size = (entry.path for entry in sent), sum(entry.size for entry in sent)
+        transfer(ssh.node, tree, names, f"{directory}/releases/{staging}", size=size, on_progress=on_progress)
+    payload = _pack(plan.release, change.sent, manifest, overlay or {}, site_links or {})
+    finished = ssh.run_script(
+        FINISH,
+        *(directory, plan.release, manifest.structure, digest_of_contents(change.sent), manifest.digest),
+        stdin=payload,
+        timeout=STAGE_SECONDS,
+        check=False,
+    )
+    if finished.status == NOT_AS_SENT:
+        found = read_difference(ssh, plan.platform, staging, manifest)
+        # What is wrong here would look right to the next rsync if its size and time agree.
+        ssh.run_script(DISCARD, directory, staging, timeout=STAGE_SECONDS)
+        raise Drift(f"{ssh.node.name}: {plan.release} arrived differently ({finished.text.strip()}): {found}")
+    if not finished.ok:
+        full = "No space left on device" in finished.error_text
+        raise CommandFailed(finished, "the node's disk is full" if full else f"cannot finish {staging}")
+    detail = f"{plan.release}: {len(sent)} entries, {change.size:,} bytes sent"
+    return Outcome(ssh.node.name, "stage", changed=True, detail=detail)
+
+
+def verify_release(ssh: Ssh, platform: str, release: str, manifest: Manifest) -> Outcome:
+    """Every file of the release was read on the node and is what the manifest says; else Drift is raised."""
+    files = [entry for entry in manifest if entry.kind == "f"]
+    result = ssh.run_script(
+        VERIFY,
+        *(platform_directory(platform), check_release(release)),
+        stdin=b"".join(b"./%s\0" % entry.path for entry in files),
+        timeout=STAGE_SECONDS,
+        check=False,
+    )
+    if result.text.split() != [manifest.structure, digest_of_contents(files)]:
+        found = read_difference(ssh, platform, release, manifest)
+        raise Drift(f"{ssh.node.name}: {release} of {platform} is not as it was deployed: {found}")
+    return Outcome(ssh.node.name, "verify", detail=f"{release}: {len(files)} files as deployed")
+
+
+def read_difference(ssh: Ssh, platform: str, release: str, manifest: Manifest) -> Difference:
+    """What is missing, extra or changed in a directory of releases, every file read."""
+    result = ssh.run_script(READ_LISTING, platform_directory(platform), release, timeout=STAGE_SECONDS)
+    return compare_listing(manifest, parse_listing(result.out))
+
+
+def switch_release(ssh: Ssh, platform: str, release: str | None) -> Outcome:
+    """`current` is `release`, swapped in one rename; with None (going back before the first) it is gone."""
+    wanted = "" if release is None else check_release(release)
+    result = ssh.run_script(
+        SWITCH, platform_directory(platform), wanted, timeout=SWITCH_SECONDS, meaning="cannot switch"
+    )
+    return Outcome(ssh.node.name, "switch", changed=bool(result.out), detail=release or "no release")
+
+
+def prune_releases(ssh: Ssh, platform: str, names: Iterable[str]) -> Outcome:
+    """The named releases and left-overs are gone from the host; the current one is refused."""
+    names = tuple(names)
+    for name in names:
+        check_release(name.removeprefix(".staging-").removeprefix(".linking-").removeprefix(".trash-"))
+    if not names:
+        return Outcome(ssh.node.name, "prune")
+    result = ssh.run_script(
+        PRUNE, platform_directory(platform), *names, timeout=STAGE_SECONDS, meaning="cannot prune"
+    )
+    removed = result.text.count("removed ")
+    return Outcome(ssh.node.name, "prune", changed=removed > 0, detail=f"{removed} removed")
+
+
+def _change_for(part: HostPlan, base: Manifest | None, manifest: Manifest) -> Change:
+    if part.base is None:
+        return Change((), tuple(manifest))
+    if base is None or base.digest != part.base_content:
+        raise PlanRefused(f"{part.host}: the manifest of the base {part.base} is not at hand", "Plan again")
+    return compare_manifests(base, manifest)
+
+
+def _pack(
+    release: str,
+    sent: Iterable[Entry],
+    manifest: Manifest,
+    overlay: Mapping[str, bytes],
+    site_links: Mapping[str, str],
+) -> bytes:
+    """What FINISH unpacks in the platform's directory."""
+    paths = b"".join(b"./%s\0" % entry.path for entry in sent if entry.kind == "f")
+    files = {f"releases/.staging-{release}/{path}": content for path, content in overlay.items()}
+    files |= {f"manifests/.new-{release}": manifest.text, f"manifests/.sent-{release}": paths}
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1, format=tarfile.GNU_FORMAT) as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        for path, target in site_links.items():
+            if not target.startswith(f"{SITES}/") or ".." in target.split("/"):
+                raise PlanRefused(f"{target!a} is no data directory of a site", f"They are under {SITES}")
+            member = tarfile.TarInfo(f"releases/.staging-{release}/{check_relative(path)}")
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            archive.addfile(member)
+    return packed.getvalue()

@@ -1,0 +1,161 @@
+"""The shell that runs on a node: constant texts, their values come as arguments or on standard input.
+
+In all of them `$1` is the platform's directory. Releases are found by the shape of their names; nothing else
+in `releases/` is looked at or touched. Every script can be killed anywhere and run again.
+"""
+
+from __future__ import annotations
+
+from tasks.fleet import SITES
+
+_DIGEST = "b2sum -l 256 | cut -d ' ' -f 1"
+
+# Links into the data of sites are ours, so they are no part of what was shipped.
+_NOT_SITE_LINKS = f"-type l -lname '{SITES}/*'"
+
+# Everything but contents and times, in the form of Manifest.structure.
+_STRUCTURE = (
+    f"find . -mindepth 1 \\( {_NOT_SITE_LINKS} \\) -o -type d -printf 'd %m\\t%P\\0'"
+    " -o -type l -printf 'l\\t%P\\t%l\\0' -o -type f -printf 'f %m %s\\t%P\\0' -o -printf '%y\\t%P\\0'"
+    f" | sort -z | {_DIGEST}"
+)
+
+# What can be seen without reading files, owners and times included: it is recorded when a release was
+# verified, and compared afterwards. A directory's time is left out, for links to sites come and go.
+_LISTING = (
+    f"find . -mindepth 1 \\( {_NOT_SITE_LINKS} \\) -o -type d -printf 'd %m %U %G\\t%P\\0'"
+    " -o -type l -printf 'l\\t%P\\t%l\\0' -o -printf '%y %m %s %T@ %U %G\\t%P\\0'"
+    f" | sort -z | {_DIGEST}"
+)
+
+# $2: `none`, `current` or `all`: whose listing is computed again.
+READ_FACTS = f"""
+probe=$1
+while [ ! -d "$probe" ]; do probe=$(dirname "$probe"); done
+[ -w "$probe" ] || echo "readonly $probe"
+df -B1 --output=avail,iavail "$probe" | tail -n 1 | sed 's/^/free /'
+cd "$1/releases" 2>/dev/null || exit 0
+current=$(readlink ../current || true)
+if [ -n "$current" ]; then echo "current $current"; fi
+for name in * .staging-* .linking-* .trash-*; do
+    case $name in
+    .staging-[0-9]* | .linking-[0-9]* | .trash-[0-9]*)
+        if [ -d "$name" ]; then echo "leftover $name"; fi
+        continue
+        ;;
+    *[!0-9a-f-]* | -*) continue ;;
+    esac
+    [ -d "$name" ] && [ ! -L "$name" ] || continue
+    echo "release $name"
+    [ -f "../manifests/$name" ] || continue
+    sed -n '/^#: /!q; s/^#: /note /p' "../manifests/$name"
+    if [ "$2" = all ] || {{ [ "$2" = current ] && [ "$current" = "releases/$name" ]; }}; then
+        printf 'seen %s\\n' "$(cd "$name" && {_LISTING})"
+    fi
+done
+"""
+
+# $2: release, $3: base or empty. Standard input: paths to take out of the hard-linked copy, NUL-terminated.
+# The copy is made under another name first, so that a staging directory is always a complete one.
+PREPARE = f"""
+umask 022
+mkdir -p "$1/releases" "$1/manifests"
+cd "$1/releases"
+if [ -e "$2" ]; then
+    if [ -e "../manifests/$2" ]; then echo "release $2 exists already" >&2; exit 73; fi
+    live=$(readlink ../current || true)
+    if [ "$live" = "releases/$2" ]; then echo "$2 is live, but has no manifest" >&2; exit 73; fi
+    mv -T "$2" ".staging-$2"
+fi
+if [ -d ".staging-$2" ]; then cat >/dev/null; echo resumed; exit 0; fi
+rm -rf ".linking-$2"
+if [ -n "$3" ]; then
+    cp -al "$3" ".linking-$2"
+    cd ".linking-$2"
+    find . -type l -lname '{SITES}/*' -delete
+    xargs -0 -r rm -rf --
+    cd ..
+else
+    mkdir ".linking-$2"
+fi
+mv -T ".linking-$2" ".staging-$2"
+echo prepared
+"""
+
+# $2: release, $3: structure, $4: content digest of what was sent, $5: manifest digest. Standard input: a tar
+# archive with overlay files, links to sites, manifests/.new-$2 and manifests/.sent-$2 (NUL-terminated paths).
+# The release appears last, by one rename: a release that exists has a manifest and was verified.
+FINISH = f"""
+umask 022
+cd "$1"
+tar -xzf - --no-same-owner --no-overwrite-dir
+cd "releases/.staging-$2"
+find . -type d -name .rsync-partial -prune -exec rm -rf {{}} +
+seen=$({_STRUCTURE})
+[ "$seen" = "$3" ] || {{ echo structure; exit 65; }}
+seen=$(xargs -0 -r b2sum -z -l 256 -- <"$1/manifests/.sent-$2" | {_DIGEST})
+[ "$seen" = "$4" ] || {{ echo contents; exit 65; }}
+cd "$1/manifests"
+seen=$(b2sum -l 256 ".new-$2" | cut -d ' ' -f 1)
+[ "$seen" = "$5" ] || {{ echo manifest; exit 65; }}
+listing=$(cd "$1/releases/.staging-$2" && {_LISTING})
+{{ printf '#: content %s\\n#: listing %s\\n' "$5" "$listing"; cat ".new-$2"; }} >".done-$2"
+mv -T ".done-$2" "$2"
+rm -f ".new-$2" ".sent-$2"
+mv -T "$1/releases/.staging-$2" "$1/releases/$2"
+"""
+
+# $2: release. Standard input: paths, NUL-terminated. Prints a structure and a content digest.
+VERIFY = f"""
+cd "$1/releases/$2"
+{_STRUCTURE}
+xargs -0 -r b2sum -z -l 256 -- | {_DIGEST}
+"""
+
+# $2: a directory in releases/. Prints every entry with its content digest, in two NUL-terminated lists.
+READ_LISTING = f"""
+cd "$1/releases/$2"
+find . -mindepth 1 \\( {_NOT_SITE_LINKS} \\) -o -type d -printf 'd %m\\t%P\\0' \\
+    -o -type l -printf 'l\\t%P\\t%l\\0' -o -type f -printf 'f %m %s\\t%P\\0' -o -printf '%y\\t%P\\0'
+printf '\\0'
+find . -type f -print0 | xargs -0 -r b2sum -z -l 256 --
+"""
+
+# $2: a directory in releases/ that is not verified.
+DISCARD = """
+cd "$1/releases"
+case $2 in .staging-*) rm -rf "$2" ;; esac
+"""
+
+# $2: release, or empty to take `current` away. Prints what it did.
+SWITCH = """
+cd "$1"
+now=$(readlink current || true)
+if [ -z "$2" ]; then
+    if [ -n "$now" ]; then rm -f current; echo switched; fi
+    exit 0
+fi
+[ "$now" != "releases/$2" ] || exit 0
+[ -d "releases/$2" ] && [ -f "manifests/$2" ] || { echo "release $2 is not complete" >&2; exit 66; }
+if [ -e current ] && [ ! -L current ]; then echo "current is not a link" >&2; exit 73; fi
+rm -f .current-new
+ln -s "releases/$2" .current-new
+mv -T .current-new current
+echo switched
+"""
+
+# $2…: releases and left-overs to remove. A release is renamed first: half of one is never taken for one.
+PRUNE = """
+cd "$1/releases"
+keep=$(readlink ../current || true)
+shift
+for name in "$@"; do
+    [ "$keep" != "releases/$name" ] || { echo "$name is current" >&2; exit 73; }
+    [ -d "$name" ] && [ ! -L "$name" ] || continue
+    case $name in
+    .*) rm -rf "$name" ;;
+    *) mv -T "$name" ".trash-$name"; rm -f "../manifests/$name"; rm -rf ".trash-$name" ;;
+    esac
+    echo "removed $name"
+done
+"""
