@@ -1,5 +1,6 @@
 """Real nodes for the tests: a bed of its own beside any demo, see docker/nodes."""
 
+import fcntl
 import os
 import shlex
 import shutil
@@ -122,7 +123,23 @@ def docker_compose_project_name() -> str:
 
 
 @pytest.fixture(scope="session")
-def docker_setup() -> list[str]:
+def only_session() -> Iterator[None]:
+    """Two sessions on one bed would pull the nodes away from under each other."""
+    STATE.mkdir(parents=True, exist_ok=True)
+    with (STATE / "tests.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.fail(
+                f"another test session uses the nodes of {PROJECT}: wait for it, or set "
+                "PACKMASTER_PROJECT and PACKMASTER_NET to have nodes of your own",
+                pytrace=False,
+            )
+        yield
+
+
+@pytest.fixture(scope="session")
+def docker_setup(only_session: None) -> list[str]:
     """A bed that a killed session left behind is not as bare as the tests expect, so it goes first."""
     nodes("prepare")
     up = f"up -d --no-build {' '.join(SERVICES)}"
