@@ -60,9 +60,10 @@ def translated(server: str, doing: str) -> Iterator[None]:
         raise Unreachable(server, f"{doing}: {lost}") from lost
 
 
-def open_admin(database: Database) -> Connection[pymysql.cursors.Cursor]:
+def open_admin(database: Database, *, values_as_text: bool = False) -> Connection[pymysql.cursors.Cursor]:
     """Return a connection of the administering account, in autocommit; the caller closes it.
 
+    With `values_as_text` every value comes as the server prints it, or as bytes where it is binary.
     Raises Unreachable (retryable) when nothing answers in 10 s, AccessDenied when the login is refused.
     """
     with translated(database.name, f"log in as {database.admin_user} at {database.endpoint}"):
@@ -76,6 +77,7 @@ def open_admin(database: Database) -> Connection[pymysql.cursors.Cursor]:
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
             write_timeout=READ_SECONDS,
+            conv={} if values_as_text else None,
         )
 
 

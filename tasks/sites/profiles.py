@@ -1,0 +1,106 @@
+"""What an application needs: what of it is data, which files of ours it gets, how it is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from tasks.errors import PlanRefused
+
+_FILES = files("tasks.sites") / "profiles"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """An application. `{uri}` in a value stands for the site's host name.
+
+    `data` are directories in the site's data directory that PHP may write; `mounts` map URL prefixes to
+    some of them. `link` is where the document root has to lead to the site's data directory. `has_settings`
+    and `has_installer` say that profiles/<name>/ holds a settings.php and an install.php.
+    """
+
+    name: str
+    title: str
+    data: tuple[str, ...] = ("files", "private")
+    mounts: tuple[tuple[str, str], ...] = ()
+    denied: tuple[str, ...] = ()
+    php_denied: tuple[str, ...] = ()
+    front_controller: str = "index.php"
+    link: str | None = None
+    has_settings: bool = False
+    has_installer: bool = False
+    health_path: str = "/"
+
+
+_PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("php", "plain PHP"),
+        Profile(
+            "wordpress",
+            "WordPress",
+            mounts=(("/wp-content/uploads/", "files"),),
+            has_settings=True,
+            has_installer=True,
+        ),
+        Profile(
+            "drupal",
+            "Drupal",
+            # Drupal finds a site by its directory, so `sites/<uri>` leads to the data directory; of all that
+            # is in there, the web sees the public files only.
+            data=("files", "private", "private/config", "private/files"),
+            mounts=(("/sites/{uri}/files/", "files"),),
+            denied=("/sites/{uri}/",),
+            link="sites/{uri}",
+            has_settings=True,
+            has_installer=True,
+        ),
+    )
+}
+
+
+def profile_names() -> tuple[str, ...]:
+    return tuple(sorted(_PROFILES))
+
+
+def load_profile(name: str) -> Profile:
+    """Return the profile called `name`; raises PlanRefused with the known names."""
+    try:
+        return _PROFILES[name]
+    except KeyError:
+        raise PlanRefused(
+            f"there is no profile {name!a}", f"Use one of {', '.join(profile_names())}"
+        ) from None
+
+
+def overlay_files(profile: Profile, docroot: str = "") -> Mapping[str, bytes]:
+    """Return the files that every release of the profile gets, by path in the release, sorted."""
+    top = _FILES / profile.name / "overlay"
+    prefix = f"{docroot}/" if docroot else ""
+    found = dict(_walk(top, prefix)) if top.is_dir() else {}
+    return dict(sorted(found.items()))
+
+
+def settings_template(profile: Profile) -> str:
+    return (_FILES / profile.name / "settings.php").read_text("utf-8")
+
+
+def installer_script(profile: Profile) -> str:
+    return (_FILES / profile.name / "install.php").read_text("utf-8")
+
+
+def bootstrap_code() -> str:
+    """Return what `php -r` runs to take an environment and a script from standard input."""
+    return (_FILES / "bootstrap.php").read_text("utf-8")
+
+
+def _walk(directory: Traversable, prefix: str) -> list[tuple[str, bytes]]:
+    found: list[tuple[str, bytes]] = []
+    for entry in directory.iterdir():
+        if entry.is_dir():
+            found += _walk(entry, f"{prefix}{entry.name}/")
+        else:
+            found.append((prefix + entry.name, entry.read_bytes()))
+    return found
