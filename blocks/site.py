@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, HttpUrl, SecretStr, field_validator
+from typing import Self
+
+from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
 
 from blocks.inventory_block import InventoryBlock, as_field_check
 from blocks.platform import Platform
@@ -72,3 +74,8 @@ class Site(InventoryBlock):
 
     _host_name = field_validator("uri")(as_field_check(check_host_name))
     _host_names = field_validator("aliases", "redirects")(as_field_check(check_other_names))
+
+    @model_validator(mode="after")
+    def _each_name_once(self) -> Self:
+        as_field_check(check_other_names)([self.uri, *self.aliases, *self.redirects])
+        return self
