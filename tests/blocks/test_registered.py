@@ -1,0 +1,140 @@
+"""Blocks on a real server: references are followed, secrets are encrypted and never answered."""
+
+import json
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prefect import flow
+from pydantic import SecretStr
+
+from blocks import Cluster, DatabaseServer, Platform, Site, SshCredentials, WebServer, site_block_name
+from tasks.errors import PlanRefused
+
+KEY = "blk-private-key-7f3a"
+ADMIN_PASSWORD = "blk-admin-password-9c1d"
+DATABASE_PASSWORD = "blk-database-password-2e8b"
+SECRETS = (KEY, ADMIN_PASSWORD, DATABASE_PASSWORD)
+URI = "blk.example.org"
+
+
+def save_server(name: str, address: str, **fields: Any) -> WebServer:
+    credentials = SshCredentials.load("blk-key")
+    values: dict[str, Any] = {"kind": "apache", "host_keys": ["ssh-ed25519 AAAA"], "credentials": credentials}
+    server = WebServer(address=address, **{**values, **fields})
+    server.save(name, overwrite=True)
+    return server
+
+
+@pytest.fixture(scope="module")
+def fleet(prefect_server: str) -> str:
+    """A site on a platform on a cluster of two servers, registered; gives the API's URL."""
+    SshCredentials(private_key=SecretStr(KEY)).save("blk-key")
+    save_server("blk-web1", "192.0.2.1")
+    save_server("blk-web2", "192.0.2.2", kind="nginx", ssh_port=2222, http_port=8080)
+    Cluster(servers=["blk-web1", "blk-web2"]).save("blk-cluster")
+    Platform(target=Cluster.load("blk-cluster"), source="/srv/blog", docroot="/web/").save("blk-platform")
+    database = DatabaseServer(host="192.0.2.20", admin_user="root", admin_password=SecretStr(ADMIN_PASSWORD))
+    database.save("blk-db")
+    Site(
+        uri=URI,
+        platform=Platform.load("blk-platform"),
+        database=DatabaseServer.load("blk-db"),
+        database_password=SecretStr(DATABASE_PASSWORD),
+    ).save(site_block_name(URI))
+    return prefect_server
+
+
+def test_a_site_leads_to_its_nodes(fleet: str) -> None:
+    site = Site.get(site_block_name(URI), "a test")
+    target = site.platform.resolve()
+    assert (site.platform.name, target.name) == ("blk-platform", "blk-cluster")
+    assert target.node_names == ("blk-web1", "blk-web2")
+    first, second = target.nodes
+    assert (first.address, first.kind, first.port, first.http_port) == ("192.0.2.1", "apache", 22, 80)
+    assert (second.address, second.kind, second.port, second.http_port) == ("192.0.2.2", "nginx", 2222, 8080)
+    assert first.private_key.get_secret_value() == KEY
+    assert site.database.database().admin_password.get_secret_value() == ADMIN_PASSWORD
+    assert site.database_password.get_secret_value() == DATABASE_PASSWORD
+    assert site.platform.docroot_path() == "/var/aegir/platforms/blk-platform/current/web"
+
+
+def test_a_change_is_followed_by_what_refers_to_it(fleet: str) -> None:
+    save_server("blk-web1", "192.0.2.99")
+    try:
+        site = Site.get(site_block_name(URI), "a test")
+        assert site.platform.resolve().nodes[0].address == "192.0.2.99"
+    finally:
+        save_server("blk-web1", "192.0.2.1")
+
+
+def test_a_platform_may_stand_on_a_single_server(fleet: str) -> None:
+    Platform(target=WebServer.load("blk-web1"), source="/srv/blog").save("blk-single", overwrite=True)
+    platform = Platform.get("blk-single", "a test")
+    assert isinstance(platform.target, WebServer)
+    assert platform.resolve().node_names == ("blk-web1",)
+    assert platform.docroot_path() == "/var/aegir/platforms/blk-single/current"
+
+
+def test_the_api_answers_without_secrets(fleet: str) -> None:
+    answer = httpx.post(f"{fleet}/block_documents/filter", json={"limit": 200}, timeout=10)
+    assert answer.status_code == 200
+    assert "blk-web1" in answer.text
+    assert not [secret for secret in SECRETS if secret in answer.text]
+    for slug, name in [("packmaster-site", site_block_name(URI)), ("packmaster-platform", "blk-platform")]:
+        one = httpx.get(f"{fleet}/block_types/slug/{slug}/block_documents/name/{name}", timeout=10)
+        assert one.status_code == 200
+        assert not [secret for secret in SECRETS if secret in one.text]
+
+
+def test_secrets_are_encrypted_where_they_are_stored(fleet: str) -> None:
+    with sqlite3.connect(Path(os.environ["PREFECT_HOME"]) / "prefect.db") as database:
+        stored = database.execute("SELECT name, data FROM block_document").fetchall()
+    assert "blk-web1" in {name for name, _ in stored}
+    assert not [name for name, data in stored if any(secret in str(data) for secret in SECRETS)]
+
+
+def test_run_parameters_hold_references_and_no_secrets(fleet: str) -> None:
+    @flow(name="blk-flow")
+    def look(site: Site, target: Cluster | WebServer) -> str:
+        return f"{site.uri} on {target.name}"
+
+    assert look(Site.load(site_block_name(URI)), WebServer.load("blk-web1")) == f"{URI} on blk-web1"
+    wanted = {"flows": {"name": {"any_": ["blk-flow"]}}}
+    runs = httpx.post(f"{fleet}/flow_runs/filter", json=wanted, timeout=10)
+    assert len(runs.json()) == 1
+    assert not [secret for secret in SECRETS if secret in runs.text]
+
+
+def test_the_run_form_offers_both_kinds_of_target() -> None:
+    schema = json.dumps(Platform.model_json_schema())
+    assert "packmaster-cluster" in schema
+    assert "packmaster-web-server" in schema
+
+
+def test_a_cluster_names_the_server_that_is_not_there(fleet: str) -> None:
+    Cluster(servers=["blk-web1", "blk-gone"]).save("blk-dangling")
+    with pytest.raises(PlanRefused, match="cluster blk-dangling names the WebServer 'blk-gone'"):
+        Cluster.get("blk-dangling", "a test").resolve()
+
+
+def test_two_names_of_one_machine_are_refused(fleet: str) -> None:
+    save_server("blk-web3", "192.0.2.1")
+    Cluster(servers=["blk-web1", "blk-web3"]).save("blk-twice")
+    with pytest.raises(PlanRefused, match=r"blk-web1 and blk-web3 are the same machine, 192\.0\.2\.1:22"):
+        Cluster.get("blk-twice", "a test").resolve()
+
+
+def test_two_sshds_of_one_machine_are_two_servers(fleet: str) -> None:
+    save_server("blk-web4", "192.0.2.1", ssh_port=2200)
+    Cluster(servers=["blk-web1", "blk-web4"]).save("blk-ports")
+    assert Cluster.get("blk-ports", "a test").resolve().node_names == ("blk-web1", "blk-web4")
+
+
+def test_what_is_not_registered_is_none_or_refused_by_name(fleet: str) -> None:
+    assert Site.find("blk-none") is None
+    with pytest.raises(PlanRefused, match="add-site names the Platform 'blk-none', which is not registered"):
+        Platform.get("blk-none", "add-site")
