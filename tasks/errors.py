@@ -79,9 +79,9 @@ class HostsFailed(PackmasterError):  # noqa: N818
 
     def __init__(self, outcomes: Outcomes) -> None:
         failed = outcomes.failed
-        lines = "\n".join(f"  {o.host}: {o.step}: {o.error}" for o in failed)
-        hosts = len({o.host for o in failed})
-        super().__init__(f"{hosts} host(s) failed:\n{lines}")
+        # One line each: the whole of every error is in the outcome table.
+        lines = [f"  {o.host}: {o.step}: {(o.error or '').strip().splitlines()[0]}" for o in failed]
+        super().__init__("\n".join([f"{len(failed)} step(s) failed:", *lines]))
         self.outcomes = outcomes
 
     def __reduce__(self) -> tuple[type[HostsFailed], tuple[Outcomes]]:

@@ -12,7 +12,7 @@ import logging
 import os
 import tarfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tasks.code.facts import check_release, platform_directory
 from tasks.code.listing import Difference, compare_listing, parse_listing
@@ -55,8 +55,8 @@ def stage_release(
         return Outcome(ssh.node.name, "stage", detail=f"{plan.release} is there")
     directory, staging = platform_directory(plan.platform), f".staging-{check_release(plan.release)}"
     change = _change_for(part, base, manifest)
-    laid_over = {os.fsencode(path) for path in overlay or {}}
-    sent = [entry for entry in change.sent if entry.path not in laid_over]
+    ours = _only_in_overlay(tree, overlay or {})
+    sent = [entry for entry in change.sent if entry.path not in ours]
     ssh.run_script(
         PREPARE,
         *(directory, plan.release, part.base or ""),
@@ -85,6 +85,14 @@ def stage_release(
         raise CommandFailed(finished, "the node's disk is full" if full else f"cannot finish {staging}")
     detail = f"{plan.release}: {len(sent)} entries, {change.size:,} bytes sent"
     return Outcome(ssh.node.name, "stage", changed=True, detail=detail)
+
+
+def _only_in_overlay(tree: Path, overlay: Mapping[str, bytes]) -> set[bytes]:
+    """The overlay's files, and those of its directories that the source does not have."""
+    ours = {os.fsencode(path) for path in overlay}
+    for path in overlay:
+        ours |= {os.fsencode(str(up)) for up in PurePosixPath(path).parents if not (tree / up).is_dir()}
+    return ours
 
 
 def verify_release(ssh: Ssh, platform: str, release: str, manifest: Manifest) -> Outcome:

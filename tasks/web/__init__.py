@@ -33,11 +33,14 @@ __all__ = [
     "WebPlan",
     "check_site",
     "check_sites",
+    "find_answering",
     "find_name_conflicts",
     "install_config",
     "plan_web",
     "read_web_config",
     "reload_php",
+    "restore_config",
+    "test_config",
 ]
 
 
@@ -47,10 +50,28 @@ def read_web_config(node: Node) -> ServerConfig:
     return facts.read_web_facts(connect(node))
 
 
+@host_task("test web configuration", run_name="test web configuration on {node.name}")
+def test_config(node: Node, plan: WebPlan) -> Outcome:
+    """The plan's configuration is staged on the node and its web server accepts it."""
+    return install.test_config(node, plan)
+
+
+@host_task("restore web configuration", run_name="restore web configuration on {node.name}")
+def restore_config(node: Node, plan: WebPlan) -> Outcome:
+    """The configuration from before the plan is live and loaded again."""
+    return install.restore_config(node, plan)
+
+
 @host_task("install web configuration", run_name="install web configuration on {node.name}")
 def install_config(node: Node, plan: WebPlan, checks: Sequence[SiteCheck] = ()) -> Outcome:
     """The plan's configuration is loaded and its sites and `checks` answer, or the last good one is back."""
     return install.install_config(node, plan, checks)
+
+
+@fact_task("find answering sites", run_name="find answering sites on {node.name}")
+def find_answering(node: Node, checks: Sequence[SiteCheck]) -> tuple[SiteCheck, ...]:
+    """Return the checks that hold on the node now."""
+    return check.find_answering(node, checks)
 
 
 @host_task("check sites", run_name="check sites on {node.name}")

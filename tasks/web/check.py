@@ -97,7 +97,7 @@ def fetch(node: Node, uri: str, path: str = "/", timeout: float = HTTP_SECONDS) 
         connection.close()
 
 
-def check_site(  # noqa: PLR0917 - read like a sentence: node, site, path
+def check_site(
     node: Node,
     uri: str,
     path: str = "/",
@@ -136,6 +136,18 @@ def check_sites(node: Node, checks: Sequence[SiteCheck]) -> Outcome:
         except PackmasterError as failure:
             failures.append(str(failure))
     return Outcome(node.name, "check sites", False, ", ".join(healthy), "\n".join(failures) or None)
+
+
+def find_answering(node: Node, checks: Sequence[SiteCheck]) -> tuple[SiteCheck, ...]:
+    """The checks that hold now; what does not answer before a change cannot be held against it."""
+    holding = []
+    for check in checks:
+        try:
+            run_check(node, check)
+        except PackmasterError:
+            continue
+        holding.append(check)
+    return tuple(holding)
 
 
 def read_loaded_generation(node: Node, timeout: float = HTTP_SECONDS) -> str | None:

@@ -59,6 +59,27 @@ def install_config(node: Node, plan: WebPlan, checks: Sequence[SiteCheck] = ()) 
     return Outcome(node.name, step, True, f"{plan.generation}: {', '.join(changes) or 'reloaded'}")
 
 
+def test_config(node: Node, plan: WebPlan) -> Outcome:
+    """The plan's generation is on the node and the server accepts it; what is live has not been touched."""
+    if not plan:
+        return Outcome(node.name, "test web configuration", detail=f"{plan.live} is live and loaded")
+    ssh = connect(node)
+    stage_generation(ssh, plan)
+    test_staged(ssh, plan)
+    return Outcome(node.name, "test web configuration", detail=f"{plan.generation} is accepted")
+
+
+def restore_config(node: Node, plan: WebPlan) -> Outcome:
+    """The configuration from before the plan is live and loaded again: another server could not follow."""
+    step, ssh = "restore web configuration", connect(node)
+    if not plan or plan.last_good is None:
+        return Outcome(node.name, step, detail="it was not changed")
+    switch_generation(ssh, plan.last_good)
+    reload_web(ssh, plan.kind)
+    wait_for_generation(node, plan.last_good)
+    return Outcome(node.name, step, changed=True, detail=f"{plan.last_good} is back")
+
+
 def wait_for_generation(node: Node, generation: str, seconds: float = RELOAD_SECONDS) -> None:
     """The web server answers with `generation`, several times in a row; raises SiteFailed after `seconds`."""
     ends, seen, loaded = time.monotonic() + seconds, 0, None

@@ -1,0 +1,56 @@
+"""What every flow of ours has in common: its runbook, its width, and errors that an operator can read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import get_annotations, signature
+from typing import ParamSpec, TypeVar, cast
+
+from prefect import Flow, flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from tasks.errors import PackmasterError
+from tasks.ssh import disconnect_all
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Threads that wait for hosts; more hosts than this are worked on in turn.
+FAN_OUT = 32
+
+
+def operation(
+    name: str, *, runbook: str | None, run_name: str
+) -> Callable[[Callable[P, State[R]]], Flow[P, State[R]]]:
+    """Make a flow of a function that an operator triggers.
+
+    `runbook` is the module's docstring; the UI shows it as the description. An error of ours ends the run as
+    Failed with its message, which says what to do next, and without a traceback, which does not.
+    """
+
+    def decorate(function: Callable[P, State[R]]) -> Flow[P, State[R]]:
+        @wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> State[R]:
+            try:
+                return function(*args, **kwargs)
+            except PackmasterError as failure:
+                get_run_logger().error("%s", failure)
+                return cast("State[R]", Failed(message=str(failure), data=failure))
+            finally:
+                disconnect_all()
+
+        # Prefect looks annotations up where it finds the wrapper, and the wrapper is defined here.
+        run.__annotations__ = get_annotations(function, eval_str=True)
+        run.__signature__ = signature(function, eval_str=True)  # type: ignore[attr-defined]  # PEP 362
+        made = flow(
+            name=name,
+            description=runbook,
+            flow_run_name=run_name,
+            task_runner=ThreadPoolTaskRunner(max_workers=FAN_OUT),  # type: ignore[arg-type]  # invariant
+        )
+        return cast("Flow[P, State[R]]", made(run))
+
+    return decorate

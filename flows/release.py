@@ -1,0 +1,143 @@
+"""Releases on a whole target: switched everywhere or nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from prefect import unmapped
+
+from blocks import Platform, Site
+from flows.controller import work_directory
+from flows.gather import gather
+from flows.publish import announce
+from tasks.code import (
+    Built,
+    Manifest,
+    ReleasePlan,
+    build_code,
+    describe_release,
+    parse_source,
+    plan_release,
+    prune,
+    read_code,
+    stage,
+    switch,
+    switch_back,
+)
+from tasks.errors import PlanRefused
+from tasks.fleet import Node, Target
+from tasks.names import check_docroot
+from tasks.outcome import Outcome, Outcomes
+from tasks.sites.plan import link_path
+from tasks.sites.profiles import load_profile, overlay_files
+from tasks.steps import join_outcomes
+from tasks.web import SiteCheck, check_sites, find_answering, reload_php
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A built source and how it gets to the target: nothing has been touched yet."""
+
+    platform: Platform
+    built: Built
+    plan: ReleasePlan
+    unread: Outcomes
+
+
+def plan_deployment(platform: Platform, fleet: Target, *, quorum: int | None, composer: bool) -> Deployment:
+    """Build the platform's source and plan its release; raises PlanRefused with what stands in the way."""
+    profile, name = load_profile(platform.profile), platform.name
+    spec = parse_source(platform.source, platform.ref, platform.checksum)
+    built = build_code(spec, overlay_files(profile, platform.docroot), work_directory(), composer=composer)
+    refuse_missing_docroot(built.manifest, platform.docroot, platform.source)
+    facts = gather("read releases", read_code.map(fleet.nodes, unmapped(name)))
+    desired = describe_release(built, name, facts.seen, fleet.nodes, work_directory())
+    now, keep = datetime.now(UTC), platform.keep_releases
+    plan = plan_release(name, desired, facts.seen, now=now, missing=facts.missing, quorum=quorum, keep=keep)
+    return Deployment(platform, built, plan, facts.unread)
+
+
+def carry_out(deployment: Deployment, fleet: Target, sites: Sequence[Site]) -> Outcomes:
+    """Stage the release everywhere, then switch everywhere or nowhere, then prune what is too old."""
+    plan, platform = deployment.plan, deployment.platform
+    staging = [node for node in fleet.nodes if node.name in plan.staging_hosts]
+    links = site_links(platform, sites)
+    outcomes = join_outcomes(
+        stage.map(
+            staging,
+            unmapped(plan),
+            unmapped(deployment.built),
+            unmapped(work_directory()),
+            unmapped(links),
+        )
+    )
+    try:
+        plan = plan.without_hosts(outcomes.failed_hosts)
+    except PlanRefused as refused:
+        return outcomes + Outcomes((Outcome(fleet.name, "switch", error=str(refused)),))
+    outcomes += switch_everywhere(plan, fleet.nodes, sites)
+    pruning = [node for node in fleet.nodes if node.name in plan.pruning_hosts]
+    if not outcomes.failed:
+        outcomes += join_outcomes(prune.map(pruning, unmapped(plan)))
+        if plan.switching_hosts:
+            announce("platform.switched", platform.name, {"release": plan.release})
+    return outcomes or as_desired("release", plan.release, fleet)
+
+
+def as_desired(step: str, detail: str, fleet: Target) -> Outcomes:
+    """One unchanged Outcome for each server, so that a table says what was found and not nothing."""
+    return Outcomes(tuple(Outcome(node.name, step, detail=detail) for node in fleet.nodes))
+
+
+def switch_everywhere(plan: ReleasePlan, nodes: Sequence[Node], sites: Sequence[Site]) -> Outcomes:
+    """The plan's release is current on all its hosts and their sites answer; or all went back.
+
+    Only sites that answered before have to answer afterwards: a broken site must not keep its own repair out.
+    """
+    hosts = [node for node in nodes if node.name in plan.switching_hosts]
+    if not hosts:
+        return Outcomes()
+    answering = gather("ask sites", find_answering.map(hosts, unmapped(site_checks(sites)))).seen
+    outcomes = join_outcomes(switch.map(hosts, unmapped(plan)))
+    if not outcomes.failed:
+        outcomes += join_outcomes(reload_php.map(hosts))
+    if not outcomes.failed:
+        checks = [answering.get(node.name, ()) for node in hosts]
+        outcomes += join_outcomes(check_sites.map(hosts, checks))
+    if outcomes.failed:
+        outcomes += join_outcomes(switch_back.map(hosts, unmapped(plan)))
+        outcomes += join_outcomes(reload_php.map(hosts))
+    return outcomes
+
+
+def site_checks(sites: Sequence[Site]) -> tuple[SiteCheck, ...]:
+    """What each enabled site has to answer, by its profile."""
+    return tuple(
+        SiteCheck(site.uri, load_profile(site.platform.profile).health_path) for site in sites if site.enabled
+    )
+
+
+def site_links(platform: Platform, sites: Sequence[Site]) -> Mapping[str, str]:
+    """The links from the code to the sites' data that each release of the platform needs (Drupal)."""
+    profile = load_profile(platform.profile)
+    links = {}
+    for block in sites:
+        site = block.value()
+        path = link_path(site, profile, "release")
+        if path is not None:
+            links[path.removeprefix("release/")] = site.directory
+    return links
+
+
+def refuse_missing_docroot(manifest: Manifest, docroot: str, source: str) -> None:
+    """Raise PlanRefused when the source has no such directory, before anything is sent."""
+    inside = check_docroot(docroot)
+    entry = manifest.by_path.get(inside.encode()) if inside else None
+    if inside and (entry is None or entry.kind != "d"):
+        tops = sorted({path.split(b"/")[0] for path, e in manifest.by_path.items() if e.kind == "d"})
+        raise PlanRefused(
+            f"{source} has no directory {inside} to serve",
+            f"Its directories are {b', '.join(tops[:20]).decode('utf-8', 'replace') or '(none)'}",
+        )
