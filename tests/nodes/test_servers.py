@@ -261,6 +261,16 @@ def test_a_wrong_key_is_refused(bed: Any, tmp_path: Path) -> None:
         prepare(replace(node_of(bed, "web1"), private_key=other))
 
 
+def test_apt_waits_for_another_apt(ready: tuple[Node, ...], docker_exec: Exec) -> None:
+    hold = (
+        "open F, '>>', '/var/lib/apt/lists/lock'; my $lock = pack('s s l! l! i', 1, 0, 0, 0, 0); "
+        "fcntl(F, 6, $lock) or die $!; sleep 4; unlink '/tmp/held'"
+    )
+    docker_exec("web1", "sh", "-c", 'touch /tmp/held; perl -e "$0" >/dev/null 2>&1 &', hold)
+    apply_plan(ready[0], ServerPlan("web1", (InstallPackages(("rsync",)),)))
+    assert "held" not in docker_exec("web1", "ls", "/tmp")
+
+
 @pytest.mark.timeout(900)
 def test_a_server_on_which_nothing_is_installed(bare: Any, docker_exec: Exec) -> None:
     """apt is killed in the middle first; from the half-installed server to a ready one, and then nothing."""
