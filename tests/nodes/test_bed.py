@@ -45,6 +45,13 @@ test "$1" = start && date >/srv/started
 """
 
 
+def wait_until(holds: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.2)
+
+
 def commands(docker_exec: DockerExec, name: str) -> set[str]:
     names = docker_exec(name, "sh", "-c", "cat /proc/[0-9]*/comm")
     return {line.strip() for line in names.splitlines()}
@@ -100,7 +107,7 @@ def test_a_fresh_web_node_runs_sshd_alone_and_enables_nothing(bed: Bed, docker_e
         name = f"{bed.project}-fresh"
         subprocess.run(["docker", "run", "--rm", "-d", "--name", name, f"packmaster/{image}"], check=True)
         try:
-            time.sleep(1)
+            wait_until(lambda: "sshd" in docker_exec("fresh", "cat", "/proc/1/comm"), "it did not boot")
             assert commands(docker_exec, "fresh") - {"sh", "cat"} == {"sshd"}
             enabled = docker_exec("fresh", "sh", "-c", "echo /etc/rc2.d/S*")
             assert not [word for word in ("apache", "nginx", "fpm") if word in enabled]
@@ -138,10 +145,10 @@ def test_a_boot_starts_what_is_enabled(bare: BareNode, docker_exec: DockerExec, 
     subprocess.run(
         ["docker", "restart", "-t", "1", f"{bed.project}-{bare.name}"], check=True, capture_output=True
     )
-    deadline = time.monotonic() + 15
-    while not docker_exec(bare.name, "cat", "/srv/started", check=False):
-        assert time.monotonic() < deadline, "the service was enabled and did not start"
-        time.sleep(0.2)
+    wait_until(
+        lambda: docker_exec(bare.name, "cat", "/srv/started", check=False) != "",
+        "the service was enabled and did not start",
+    )
 
 
 def test_the_database_knows_its_administrator_by_address(bed: Bed) -> None:
