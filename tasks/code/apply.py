@@ -68,6 +68,14 @@ def stage_release(
         names, size = (entry.path for entry in sent), sum(entry.size for entry in sent)
         transfer(ssh.node, tree, names, f"{directory}/releases/{staging}", size=size, on_progress=on_progress)
     payload = _pack(plan.release, change.sent, manifest, overlay or {}, site_links or {})
+    _finish(ssh, plan, change, manifest, payload)
+    detail = f"{plan.release}: {len(sent)} entries, {change.size:,} bytes sent"
+    return Outcome(ssh.node.name, "stage", changed=True, detail=detail)
+
+
+def _finish(ssh: Ssh, plan: ReleasePlan, change: Change, manifest: Manifest, payload: bytes) -> None:
+    """The staged directory is what the manifest says, and has its name; or it is thrown away."""
+    directory, staging = platform_directory(plan.platform), f".staging-{plan.release}"
     finished = ssh.run_script(
         FINISH,
         *(directory, plan.release, manifest.structure, digest_of_contents(change.sent), manifest.digest),
@@ -83,16 +91,6 @@ def stage_release(
     if not finished.ok:
         full = "No space left on device" in finished.error_text
         raise CommandFailed(finished, "the node's disk is full" if full else f"cannot finish {staging}")
-    detail = f"{plan.release}: {len(sent)} entries, {change.size:,} bytes sent"
-    return Outcome(ssh.node.name, "stage", changed=True, detail=detail)
-
-
-def _only_in_overlay(tree: Path, overlay: Mapping[str, bytes]) -> set[bytes]:
-    """The overlay's files, and those of its directories that the source does not have."""
-    ours = {os.fsencode(path) for path in overlay}
-    for path in overlay:
-        ours |= {os.fsencode(str(up)) for up in PurePosixPath(path).parents if not (tree / up).is_dir()}
-    return ours
 
 
 def verify_release(ssh: Ssh, platform: str, release: str, manifest: Manifest) -> Outcome:

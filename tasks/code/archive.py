@@ -29,6 +29,17 @@ SILENCE_SECONDS = 30.0
 UNPACKED_BYTES = 8 * 1024**3
 MEMBERS = 1_000_000
 CHUNK = 1 << 20
+# What the two readers raise for archives that are damaged, encrypted, or link to what they do not hold.
+BROKEN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +120,7 @@ def unpack(file: Path, directory: Path, shown: str) -> None:
             with path.open("wb") as out:
                 _copy(member, out, shown)
             path.chmod(0o755 if member.mode & 0o111 else 0o644)
-    except (
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        EOFError,
-        OSError,
-        RuntimeError,
-        ValueError,
-        zlib.error,
-    ) as broken:
+    except BROKEN as broken:
         raise PlanRefused(f"the archive {shown} cannot be unpacked: {broken}") from broken
     # Links last, so that nothing is ever written through one.
     for path, target in links:
