@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from pydantic import SecretStr
 
-from tasks.fleet import BACKUPS, Database, Node
+from tasks.fleet import PLATFORMS, Database, Node
 from tasks.outcome import Outcome
 from tasks.sites import apply, backup, facts, install
 from tasks.sites.backup import DataPart, DumpPart, VerifiedBackup, open_backup, seal_backup
@@ -31,15 +32,15 @@ __all__ = [
     "back_up_database",
     "choose_seed",
     "install_site",
-    "link_site",
+    "link_sites",
     "load_profile",
-    "make_site",
+    "make_sites",
     "new_password",
     "new_seed",
     "overlay_files",
     "plan_site",
     "profile_names",
-    "read_site",
+    "read_sites",
     "remove_data",
     "seal_and_verify_backup",
     "start_backup",
@@ -48,30 +49,35 @@ __all__ = [
 ]
 
 
-@fact_task("read site", run_name="read {site.uri} on {node.name}")
-def read_site(node: Node, site: Site, profile: Profile, tree: str | None = None) -> SiteFacts:
-    """What the node has of the site is known."""
-    return facts.read_site_facts(connect(node), site, profile, tree=tree)
-
-
-@host_task("make site", run_name="make {site.uri} on {node.name}")
-def make_site(node: Node, site: Site, profile: Profile, seed: SecretStr, tree: str | None = None) -> Outcome:
-    """The node has the site's data directories, its settings and the link from the code to the data."""
+@fact_task("read sites", run_name="read sites on {node.name}")
+def read_sites(node: Node, sites: Sequence[Site], profile: Profile) -> Mapping[str, SiteFacts]:
+    """What the node has of each site is known, by host name."""
     ssh = connect(node)
-    done = {
-        "data directories": apply.create_data(ssh, site, profile),
-        "settings": apply.write_settings(ssh, site, profile, seed),
-        "link": apply.link_site(ssh, site, profile, tree=tree),
-    }
-    changed = [what for what, was_changed in done.items() if was_changed]
-    return Outcome(node.name, "make site", bool(changed), ", ".join(changed) or f"{site.uri} is there")
+    return {site.uri: facts.read_site_facts(ssh, site, profile) for site in sites}
 
 
-@host_task("link site", run_name="link {site.uri} into the code on {node.name}")
-def link_site(node: Node, site: Site, profile: Profile, tree: str | None = None) -> Outcome:
-    """The release `tree` leads to the site's data, where the profile wants it."""
-    changed = apply.link_site(connect(node), site, profile, tree=tree)
-    return Outcome(node.name, "link site", changed, site.uri)
+@host_task("make sites", run_name="make sites on {node.name}")
+def make_sites(
+    node: Node, sites: Sequence[Site], profile: Profile, seeds: Mapping[str, SecretStr]
+) -> Outcome:
+    """The node has each site's data directories, its settings and the link from the code to the data."""
+    ssh, changed = connect(node), []
+    for site in sites:
+        done = {
+            "data directories": apply.create_data(ssh, site, profile),
+            "settings": apply.write_settings(ssh, site, profile, seeds[site.uri]),
+            "link": apply.link_site(ssh, site, profile),
+        }
+        changed += [f"{site.uri}: {what}" for what, was_changed in done.items() if was_changed]
+    return Outcome(node.name, "make sites", bool(changed), ", ".join(changed) or "they are there")
+
+
+@host_task("link sites", run_name="link sites into {release} on {node.name}")
+def link_sites(node: Node, sites: Sequence[Site], profile: Profile, platform: str, release: str) -> Outcome:
+    """The release, which may be older than the sites, leads to their data where the profile wants it."""
+    ssh, tree = connect(node), f"{PLATFORMS}/{platform}/releases/{release}"
+    linked = [site.uri for site in sites if apply.link_site(ssh, site, profile, tree=tree)]
+    return Outcome(node.name, "link sites", bool(linked), ", ".join(linked))
 
 
 @host_task("install site", run_name="install {site.uri} from {node.name}")
@@ -89,7 +95,7 @@ def install_site(
     return Outcome(node.name, "install site", verdict == "installed", detail)
 
 
-def start_backup(uri: str, now: datetime, root: str = BACKUPS) -> str:
+def start_backup(uri: str, now: datetime, root: str) -> str:
     """Return the directory, on the controller, that a backup of the site made at `now` goes to."""
     return str(open_backup(Path(root), uri, now))
 

@@ -189,13 +189,19 @@ def _write_programs(connection: Connection[Any], name: str, sink: BinaryIO) -> I
                 raise PlanRefused(
                     f"the account cannot read the {kind.lower()} {program}", "Give it SHOW CREATE"
                 )
-            mode = _text(shown["sql_mode"]).translate(_ESCAPES)
-            collation = _text(shown["collation_connection"])
-            names = f"utf8mb4 COLLATE {collation}" if collation.startswith("utf8mb4_") else "utf8mb4"
-            sink.write(f"SET NAMES {names};\nSET SESSION sql_mode = '{mode}';\n".encode() + PROGRAM)
+            sink.write(_as_it_was_made(shown) + PROGRAM)
             sink.write(f"{text} ;;\nDELIMITER ;\n".encode())
             yield f"{kind.lower()} {program}"
-    sink.write(b"SET NAMES utf8mb4;\nSET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO';\n")
+    sink.write(b"SET NAMES utf8mb4;\nSET SESSION sql_mode = '', time_zone = '+00:00';\n")
+
+
+def _as_it_was_made(shown: dict[str, Any]) -> bytes:
+    """Return the settings that a program, trigger or event keeps from the session that creates it."""
+    mode = _text(shown["sql_mode"]).translate(_ESCAPES)
+    zone = _text(shown.get("time_zone", "+00:00")).translate(_ESCAPES)
+    collation = _text(shown["collation_connection"])
+    names = f"utf8mb4 COLLATE {collation}" if collation.startswith("utf8mb4_") else "utf8mb4"
+    return f"SET NAMES {names};\nSET SESSION sql_mode = '{mode}', time_zone = '{zone}';\n".encode()
 
 
 def _statement(sink: BinaryIO, text: str) -> None:
