@@ -15,13 +15,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from blocks.targets import resolve_servers
 from flows.locks import hold
+from flows.operation import operation
 from flows.publish import conclude, failures_of, publish_plan
 from tasks.fleet import Target
 from tasks.names import unique_or_refuse
@@ -34,11 +33,7 @@ Servers = Annotated[list[str], Field(min_length=1)]
 UnixId = Annotated[int, Field(ge=1000, le=59999)]
 
 
-@flow(
-    name=ABOUT,
-    flow_run_name="prepare {servers}",
-    task_runner=ThreadPoolTaskRunner(max_workers=16),  # type: ignore[arg-type]  # its futures are covariant only
-)
+@operation(ABOUT, runbook=__doc__, run_name="prepare {servers}")
 def prepare_server(
     servers: Servers, uid: UnixId = 5000, gid: UnixId = 5000, dry_run: bool = False
 ) -> State[Outcomes]:

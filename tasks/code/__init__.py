@@ -33,7 +33,7 @@ __all__ = [
     "ReleasePlan",
     "SourceSpec",
     "audit_release",
-    "build",
+    "build_code",
     "describe_release",
     "parse_source",
     "plan_release",
@@ -50,7 +50,7 @@ PROGRESS_SECONDS = 2.0
 
 
 @task(name="build release", task_run_name="build {spec}", cache_policy=NO_CACHE, persist_result=False)
-def build(
+def build_code(
     spec: SourceSpec,
     overlay: Mapping[str, bytes],
     workdir: Path,

@@ -1,0 +1,143 @@
+"""add-site: a host name on a platform, with its own data, database and user, served by every node.
+
+Trigger: by hand or by another system, for a new site; again to change its aliases, redirects or title.
+Effect: data directories and settings on every node, a database and an account for each node's address as
+    the database sees it, the application installed once, a vhost on every node, and a request through each of
+    them. Passwords are generated and kept in the site's block.
+Rollback: when a vhost does not hold on any node, all nodes get their last good configuration back and
+    nothing serves the site. Data and database stay for the next run; remove-site takes them away.
+Safe to re-run? Yes, also after a kill: what is there is kept, passwords and installed content included.
+3 a.m.: other sites are not affected. Read the outcome table; when the database or a node is down, bring it
+    back and run this again with the same parameters.
+"""
+
+from __future__ import annotations
+
+from prefect import unmapped
+from prefect.client.schemas.objects import State
+from pydantic import SecretStr
+
+from blocks import DatabaseServer, Platform, Site, site_block_name
+from flows.convergence import (
+    Convergence,
+    close_databases,
+    in_order,
+    make_data,
+    open_databases,
+    plan_convergence,
+    refuse_unreleased,
+    serve_everywhere,
+)
+from flows.gather import gather
+from flows.locks import hold
+from flows.operation import operation
+from flows.publish import announce, conclude, publish_plan
+from flows.registry import refuse_taken_names
+from tasks.code import read_code
+from tasks.errors import PlanRefused
+from tasks.fleet import Node
+from tasks.names import check_host_name
+from tasks.outcome import Outcomes
+from tasks.sites import install_site, new_password
+from tasks.steps import join_outcomes
+
+
+@operation("add-site", runbook=__doc__, run_name="add {uri}")
+def add_site(
+    uri: str,
+    platform: Platform,
+    database: DatabaseServer,
+    aliases: list[str] | None = None,
+    redirects: list[str] | None = None,
+    title: str = "",
+    admin_email: str = "",
+    dry_run: bool = False,
+) -> State[Outcomes]:
+    """Serve a host name from every node of a platform.
+
+    Args:
+        uri: The site's main host name, in lower case.
+        platform: The platform that it runs on.
+        database: The server that gets its database.
+        aliases: Other host names that serve the site; empty keeps what is registered.
+        redirects: Other host names that redirect to the main one; empty keeps what is registered.
+        title: The name that the application shows; the host name when empty.
+        admin_email: Given to the application's installer; webmaster at the host name when empty.
+        dry_run: Only show what would be done.
+    """
+    site = describe_site(uri, platform, database, aliases, redirects, title, admin_email)
+    fleet = platform.resolve()
+    refuse_taken_names(site)
+    with hold(fleet, database.database()):
+        refuse_without_release(fleet.nodes, platform.name)
+        work = plan_convergence(fleet.nodes, [site])
+        publish_plan(f"add {uri}", *work.plans)
+        outcomes = work.unread
+        if not dry_run and not outcomes.failed:
+            site.save(site_block_name(uri), overwrite=True)
+            outcomes += in_order(
+                lambda: make_data(work),
+                lambda: open_databases(work),
+                lambda: install_once(work),
+                lambda: serve_everywhere(work.nodes, work.web, work.sites),
+                lambda: close_databases(work),
+            )
+            if not outcomes.failed:
+                announce("site.added", uri, {"platform": platform.name})
+    return conclude(f"add {uri}", outcomes)
+
+
+def describe_site(
+    uri: str,
+    platform: Platform,
+    database: DatabaseServer,
+    aliases: list[str] | None,
+    redirects: list[str] | None,
+    title: str,
+    admin_email: str,
+) -> Site:
+    """The site as it is wanted: what was given, what is registered, generated passwords. Or PlanRefused."""
+    check_host_name(uri)
+    registered = Site.find(site_block_name(uri))
+    if registered and registered.platform.name != platform.name:
+        raise PlanRefused(f"{uri} runs on the platform {registered.platform.name}", "Remove it there first")
+    if registered and registered.database.name != database.name:
+        raise PlanRefused(f"the database of {uri} is on {registered.database.name}", "Choose that server")
+    for name in [*(aliases or []), *(redirects or [])]:
+        check_host_name(name, f"alias of {uri}")
+    return Site(
+        uri=uri,
+        platform=platform,
+        database=database,
+        aliases=_given(aliases, registered.aliases if registered else []),
+        redirects=_given(redirects, registered.redirects if registered else []),
+        title=title or (registered.title if registered else ""),
+        admin_email=admin_email or (registered.admin_email if registered else ""),
+        enabled=registered.enabled if registered else True,
+        database_password=_kept(registered.database_password if registered else None),
+        admin_password=_kept(registered.admin_password if registered else None),
+    )
+
+
+def _given(names: list[str] | None, registered: list[str]) -> list[str]:
+    return registered if names is None else names
+
+
+def _kept(password: SecretStr | None) -> SecretStr:
+    return password if password and password.get_secret_value() else new_password()
+
+
+def refuse_without_release(nodes: tuple[Node, ...], platform: str) -> None:
+    """Raise PlanRefused when a node that answers has no release of the platform to serve a site from."""
+    facts = gather("read releases", read_code.map(nodes, unmapped(platform), unmapped("none")))
+    reached = [node for node in nodes if node.name in facts.seen]
+    refuse_unreleased(reached, {name: seen.current for name, seen in facts.seen.items()}, platform)
+
+
+def install_once(work: Convergence) -> Outcomes:
+    """The application is installed, from one node: its database is the same for all."""
+    (site,) = work.sites
+    done = install_site.submit(
+        work.nodes[0], site.value(), site.profile(), site.credentials(), site.admin_password
+    )
+    return join_outcomes([done])

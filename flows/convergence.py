@@ -1,0 +1,209 @@
+"""Sites on a fleet: what they have, what they need, and the one way to get there.
+
+add-site, verify-platform and remove-site all go through here, so that there is no second path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from prefect import unmapped
+from pydantic import SecretStr
+
+from blocks import DatabaseServer, Site
+from flows.gather import gather
+from flows.publish import Plan
+from flows.release import site_checks
+from tasks.errors import PlanRefused
+from tasks.fleet import Database, Node
+from tasks.grants import (
+    GrantPlan,
+    SiteAccess,
+    check_login,
+    find_addresses,
+    give_access,
+    plan_grants,
+    read_grants,
+    take_access_back,
+)
+from tasks.outcome import Outcomes
+from tasks.sites import SitePlan, choose_seed, make_sites, new_seed, plan_site, read_sites, vhost_for
+from tasks.steps import join_outcomes
+from tasks.web import (
+    ServerConfig,
+    WebPlan,
+    check_sites,
+    find_name_conflicts,
+    install_config,
+    plan_web,
+    read_web_config,
+    restore_config,
+    test_config,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may reach one database server, and what has to be done for it."""
+
+    server: Database
+    desired: tuple[SiteAccess, ...]
+    plan: GrantPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """What has to be done so that `nodes` serve `sites`; `unread` are the failures to find out."""
+
+    sites: tuple[Site, ...]
+    nodes: tuple[Node, ...]
+    seeds: Mapping[str, SecretStr]
+    data: tuple[SitePlan, ...]
+    access: tuple[Access, ...]
+    web: Mapping[str, WebPlan]
+    unread: Outcomes
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """Everything to publish, in the order in which it is done."""
+        return (*self.data, *(access.plan for access in self.access), *self.web.values())
+
+
+def plan_convergence(nodes: Sequence[Node], sites: Sequence[Site]) -> Convergence:
+    """Read what nodes and databases have of `sites`, all of one platform, and plan the difference.
+
+    Nodes that cannot be read are left out and are in `unread`. Raises PlanRefused for a host name that
+    another site has, and for what the plans of each subject refuse.
+    """
+    values = [site.value() for site in sites]
+    profile = sites[0].profile()
+    configs = gather("read web configuration", read_web_config.map(nodes))
+    data = gather("read sites", read_sites.map(nodes, unmapped(values), unmapped(profile)))
+    readable = tuple(n for n in nodes if n.name in configs.seen and n.name in data.seen)
+    unread = configs.unread + data.unread
+    seeds, data_plans = {}, []
+    for value in values:
+        facts = {node.name: data.seen[node.name][value.uri] for node in readable}
+        seeds[value.uri] = choose_seed(facts, new_seed())
+        data_plans.append(plan_site(value, profile, facts, seeds[value.uri]))
+    access, unseen = plan_access(readable, sites, complete=len(readable) == len(nodes))
+    web = {node.name: plan_vhosts(node, sites, configs.seen[node.name]) for node in readable}
+    return Convergence(tuple(sites), readable, seeds, tuple(data_plans), access, web, unread + unseen)
+
+
+def plan_access(
+    nodes: Sequence[Node], sites: Sequence[Site], *, complete: bool
+) -> tuple[tuple[Access, ...], Outcomes]:
+    """Plan that every node reaches its sites' databases and, where all nodes were seen, no other does."""
+    found: list[Access] = []
+    unread = Outcomes()
+    for server, here in _by_database(sites):
+        addresses = gather("find addresses", find_addresses.map(nodes, unmapped(server)))
+        grants = gather("read grants", [read_grants.submit(server)])
+        unread = unread + addresses.unread + grants.unread
+        if not grants.seen or not addresses.seen:
+            continue
+        hosts = tuple(sorted({address for seen in addresses.seen.values() for address in seen}))
+        whole = complete and not addresses.missing
+        desired = tuple(_access_of(site, hosts, complete=whole) for site in here)
+        plan = plan_grants(desired, grants.seen[server.name], drop_stale=whole)
+        found.append(Access(server, desired, plan))
+    return tuple(found), unread
+
+
+def plan_vhosts(node: Node, sites: Sequence[Site], facts: ServerConfig) -> WebPlan:
+    """Plan the vhosts of `sites` on one node; raises PlanRefused when another site has one of their names."""
+    desired = {}
+    for site in sites:
+        vhost = vhost_for(site.value(), site.profile(), site.credentials())
+        conflicts = find_name_conflicts(facts, vhost)
+        if conflicts:
+            raise PlanRefused(f"{site.uri}: {conflicts[0]}", "Choose another name, or remove it there first")
+        desired[site.uri] = vhost
+    return plan_web(desired, facts, node.kind)
+
+
+def open_databases(convergence: Convergence) -> Outcomes:
+    """Every site's database exists, and its credentials work from every node that serves it."""
+    outcomes = Outcomes()
+    for access in convergence.access:
+        given = join_outcomes([give_access.submit(access.server, access.desired, access.plan)])
+        outcomes += given
+        if given.failed:
+            continue
+        for desired in access.desired:
+            outcomes += join_outcomes(
+                check_login.map(convergence.nodes, unmapped(access.server), unmapped(desired))
+            )
+    return outcomes
+
+
+def close_databases(convergence: Convergence) -> Outcomes:
+    """What no node needs any more is taken back; only after everything else worked."""
+    leaving = [access for access in convergence.access if access.plan.removals]
+    return join_outcomes([take_access_back.submit(a.server, a.desired, a.plan) for a in leaving])
+
+
+def make_data(convergence: Convergence) -> Outcomes:
+    """Every node has the sites' data directories, settings and links."""
+    values = [site.value() for site in convergence.sites]
+    profile = convergence.sites[0].profile()
+    return join_outcomes(
+        make_sites.map(
+            convergence.nodes, unmapped(values), unmapped(profile), unmapped(dict(convergence.seeds))
+        )
+    )
+
+
+def serve_everywhere(nodes: Sequence[Node], web: Mapping[str, WebPlan], sites: Sequence[Site]) -> Outcomes:
+    """Every node serves its plan's configuration and `sites` answer; or all have the last good one back."""
+    plans = [web[node.name] for node in nodes]
+    tested = join_outcomes(test_config.map(nodes, plans))
+    if tested.failed:
+        return tested
+    outcomes = join_outcomes(install_config.map(nodes, plans))
+    if not outcomes.failed:
+        outcomes += join_outcomes(check_sites.map(nodes, unmapped(site_checks(sites))))
+    if outcomes.failed:
+        outcomes += join_outcomes(restore_config.map(nodes, plans))
+    return outcomes
+
+
+def refuse_unreleased(nodes: Sequence[Node], current: Mapping[str, str | None], platform: str) -> None:
+    """Raise PlanRefused when a node has no current release of the platform to serve a site from."""
+    without = [node.name for node in nodes if not current.get(node.name)]
+    if without:
+        raise PlanRefused(
+            f"platform {platform} is not deployed on {', '.join(without)}", "Run create-platform first"
+        )
+
+
+def in_order(*steps: Callable[[], Outcomes]) -> Outcomes:
+    """Do one step after the other; after one in which a host failed, no further one."""
+    outcomes = Outcomes()
+    for step in steps:
+        outcomes += step()
+        if outcomes.failed:
+            break
+    return outcomes
+
+
+def _by_database(sites: Sequence[Site]) -> list[tuple[Database, list[Site]]]:
+    servers: dict[str, DatabaseServer] = {site.database.name: site.database for site in sites}
+    return [
+        (server.database(), [site for site in sites if site.database.name == name])
+        for name, server in sorted(servers.items())
+    ]
+
+
+def _access_of(site: Site, hosts: tuple[str, ...], *, complete: bool) -> SiteAccess:
+    credentials = site.credentials()
+    return SiteAccess(
+        site=site.uri,
+        database=credentials.database,
+        user=credentials.user,
+        password=credentials.password,
+        hosts=hosts,
+        complete=complete,
+    )
