@@ -73,6 +73,14 @@ def stage_release(
     return Outcome(ssh.node.name, "stage", changed=True, detail=detail)
 
 
+def _only_in_overlay(tree: Path, overlay: Mapping[str, bytes]) -> set[bytes]:
+    """The overlay's files, and those of its directories that the source does not have."""
+    ours = {os.fsencode(path) for path in overlay}
+    for path in overlay:
+        ours |= {os.fsencode(str(up)) for up in PurePosixPath(path).parents if not (tree / up).is_dir()}
+    return ours
+
+
 def _finish(ssh: Ssh, plan: ReleasePlan, change: Change, manifest: Manifest, payload: bytes) -> None:
     """The staged directory is what the manifest says, and has its name; or it is thrown away."""
     directory, staging = platform_directory(plan.platform), f".staging-{plan.release}"
