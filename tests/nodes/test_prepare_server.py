@@ -87,6 +87,16 @@ def test_an_unreachable_and_a_refused_server_are_named_and_the_others_prepared(
     assert table["verify server"] == {"prepare-web2": "unchanged", "prepare-web3": "unchanged"}
 
 
+def test_when_no_server_can_be_planned_for_nothing_else_is_tried(
+    servers: dict[str, str], docker_exec: Exec
+) -> None:
+    docker_exec("web3", "sh", "-c", "echo 'no such thing;' >/etc/nginx/conf.d/x.conf")
+    try:
+        assert run(servers=[servers["web3"]]) == {"plan server": {"prepare-web3": "failed"}}
+    finally:
+        docker_exec("web3", "rm", "/etc/nginx/conf.d/x.conf")
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [(["prepare-web1", "prepare-web1"], "listed twice"), (["no-such-server"], "not registered")],
