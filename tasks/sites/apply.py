@@ -84,7 +84,7 @@ def create_data(ssh: Ssh, site: Site, profile: Profile) -> bool:
 
 def write_settings(ssh: Ssh, site: Site, profile: Profile, seed: SecretStr) -> bool:
     """The settings file is what the profile and `seed` make it, readable by PHP and writable by nobody."""
-    if not profile.has_settings:
+    if not profile.settings:
         return False
     result = ssh.run_script(
         _WRITE_SETTINGS,

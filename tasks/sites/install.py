@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from tasks.errors import CommandFailed
 from tasks.sites.plan import WEB_USER, Credentials, Site
-from tasks.sites.profiles import Profile, bootstrap_code, installer_script
+from tasks.sites.profiles import BOOTSTRAP, Profile
 from tasks.sites.vhost import environment_for
 from tasks.ssh import Ssh
 
@@ -43,7 +43,7 @@ def install_site(
     installer, `manual` when a person has to open the installer in a browser (Drupal without drush).
     `admin_password` is used only by the call that installs. Raises CommandFailed with PHP's message.
     """
-    if not profile.has_installer:
+    if not profile.installer:
         return "none"
     environment = {
         name: value.get_secret_value() if isinstance(value, SecretStr) else value
@@ -55,10 +55,10 @@ def install_site(
         "PACKMASTER_ADMIN_EMAIL": site.admin_email or f"webmaster@{site.uri}",
         "PACKMASTER_ADMIN_PASSWORD": admin_password.get_secret_value(),
     }
-    job = {"environment": environment, "docroot": site.docroot_in(), "script": installer_script(profile)}
+    job = {"environment": environment, "docroot": site.docroot_in(), "script": profile.installer}
     meaning = f"the {profile.title} installer failed"
     result = ssh.run(
-        [*_PHP, "-r", bootstrap_code()],
+        [*_PHP, "-r", BOOTSTRAP],
         stdin=json.dumps(job).encode(),
         as_user=WEB_USER,
         timeout=INSTALL_SECONDS,

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from tasks.errors import PlanRefused
 from tasks.fleet import PLATFORM_USER, PLATFORMS, SITES, WEB_GROUP
 from tasks.names import check_docroot, check_host_name, check_slug
-from tasks.sites.profiles import Profile, settings_template
+from tasks.sites.profiles import Profile
 
 # setgid, so that what PHP and what the platform user write stays in the web group; nothing for others.
 SITE_MODE, DATA_MODE = "2750", "2770"
@@ -134,7 +134,7 @@ def render_settings(profile: Profile, seed: SecretStr) -> str:
     value = seed.get_secret_value()
     if len(value) != _SEED_LENGTH or set(value) - set("0123456789abcdef"):
         raise PlanRefused("the seed of a settings file is not 64 hexadecimal digits")
-    return settings_template(profile).replace("@SEED@", value)
+    return profile.settings.replace("@SEED@", value)
 
 
 def choose_seed(facts: Mapping[str, SiteFacts], fresh: SecretStr) -> SecretStr:
@@ -167,7 +167,7 @@ def plan_site(
                 raise PlanRefused(f"{host}: {path} is a {has.kind}, not a directory", "Move it away")
             if has != PathFacts("directory", OWNERS, mode):
                 steps.append(SiteStep(host, "create data", f"{path} {OWNERS} {mode}"))
-        if profile.has_settings and not _has_settings(site, profile, there, seed):
+        if profile.settings and not _has_settings(site, profile, there, seed):
             steps.append(SiteStep(host, "write settings", f"{site.settings_path} {OWNERS} {SETTINGS_MODE}"))
         link = link_path(site, profile, tree)
         if link is not None and there.link != site.directory:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -12,13 +12,21 @@ from tasks.errors import PlanRefused
 _FILES = files("tasks.sites") / "profiles"
 
 
+def _read(path: str) -> str:
+    return _FILES.joinpath(path).read_text("utf-8")
+
+
+# What `php -r` runs to take an environment and a script from standard input.
+BOOTSTRAP = _read("bootstrap.php")
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """An application. `{uri}` in a value stands for the site's host name.
 
     `data` are directories in the site's data directory that PHP may write; `mounts` map URL prefixes to
-    some of them. `link` is where the document root has to lead to the site's data directory. `has_settings`
-    and `has_installer` say that profiles/<name>/ holds a settings.php and an install.php.
+    some of them. `link` is where the document root has to lead to the site's data directory. `settings` is
+    the template of the settings file and `installer` the script that installs, or empty.
     """
 
     name: str
@@ -29,8 +37,8 @@ class Profile:
     php_denied: tuple[str, ...] = ()
     front_controller: str = "index.php"
     link: str | None = None
-    has_settings: bool = False
-    has_installer: bool = False
+    settings: str = field(default="", repr=False)
+    installer: str = field(default="", repr=False)
     health_path: str = "/"
 
 
@@ -42,8 +50,8 @@ _PROFILES = {
             "wordpress",
             "WordPress",
             mounts=(("/wp-content/uploads/", "files"),),
-            has_settings=True,
-            has_installer=True,
+            settings=_read("wordpress/settings.php"),
+            installer=_read("wordpress/install.php"),
         ),
         Profile(
             "drupal",
@@ -54,8 +62,8 @@ _PROFILES = {
             mounts=(("/sites/{uri}/files/", "files"),),
             denied=("/sites/{uri}/",),
             link="sites/{uri}",
-            has_settings=True,
-            has_installer=True,
+            settings=_read("drupal/settings.php"),
+            installer=_read("drupal/install.php"),
         ),
     )
 }
@@ -81,19 +89,6 @@ def overlay_files(profile: Profile, docroot: str = "") -> Mapping[str, bytes]:
     prefix = f"{docroot}/" if docroot else ""
     found = dict(_walk(top, prefix)) if top.is_dir() else {}
     return dict(sorted(found.items()))
-
-
-def settings_template(profile: Profile) -> str:
-    return (_FILES / profile.name / "settings.php").read_text("utf-8")
-
-
-def installer_script(profile: Profile) -> str:
-    return (_FILES / profile.name / "install.php").read_text("utf-8")
-
-
-def bootstrap_code() -> str:
-    """Return what `php -r` runs to take an environment and a script from standard input."""
-    return (_FILES / "bootstrap.php").read_text("utf-8")
 
 
 def _walk(directory: Traversable, prefix: str) -> list[tuple[str, bytes]]:

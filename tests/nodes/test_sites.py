@@ -34,7 +34,7 @@ from tasks.sites.backup import (
 from tasks.sites.facts import read_site_facts
 from tasks.sites.install import install_site, new_password, new_seed
 from tasks.sites.plan import Credentials, Site, plan_site
-from tasks.sites.profiles import bootstrap_code, load_profile, overlay_files
+from tasks.sites.profiles import BOOTSTRAP, load_profile, overlay_files
 from tasks.sites.vhost import environment_for
 from tasks.ssh import Ssh, connect
 
@@ -104,11 +104,11 @@ def test_a_site_is_made_once_and_a_second_run_changes_nothing(ssh: Ssh, site: Si
     ssh.run(["mkdir", "-p", site.docroot_in()])
     assert plan_site(site, profile, {"web1": read_site_facts(ssh, site, profile)}, seed)
     assert create_data(ssh, site, profile)
-    assert write_settings(ssh, site, profile, seed) is profile.has_settings
+    assert write_settings(ssh, site, profile, seed) is bool(profile.settings)
     assert link_site(ssh, site, profile) is (profile.link is not None)
     facts = read_site_facts(ssh, site, profile)
     assert not plan_site(site, profile, {"web1": facts}, seed)
-    assert facts.seed == (seed if profile.has_settings else None)
+    assert facts.seed == (seed if profile.settings else None)
     assert not create_data(ssh, site, profile)
     assert not write_settings(ssh, site, profile, seed)
     assert not link_site(ssh, site, profile)
@@ -230,7 +230,7 @@ def ask_wordpress(
     }
     environment |= {"PROBE_HOST": host, "PROBE_PASSWORD": password.get_secret_value()}
     job = {"environment": environment, "docroot": site.docroot_in(), "script": PROBE}
-    command = ["php", "-r", bootstrap_code()]
+    command = ["php", "-r", BOOTSTRAP]
     return list(json.loads(ssh.run(command, stdin=json.dumps(job).encode(), as_user="www-data").text))
 
 
@@ -246,6 +246,46 @@ def test_an_installer_that_fails_says_why_without_any_secret(
     with pytest.raises(CommandFailed, match="WordPress installer failed") as failed:
         install_site(ssh, wordpress, profile, wrong, new_password())
     assert wrong.password.get_secret_value() not in str(failed.value)
+
+
+def test_every_php_file_of_the_profiles_parses(docker_exec: DockerExec) -> None:
+    scripts = [*(ROOT / "tasks/sites/profiles").glob("*/**/*.php")]
+    assert len(scripts) == 7
+    for script in scripts:
+        assert "No syntax errors" in docker_exec("web1", "php", "-l", stdin=script.read_text())
+
+
+def test_drupal_finds_its_site_and_database_from_the_vhost(
+    ssh: Ssh, site: Site, docker_exec: DockerExec
+) -> None:
+    profile = load_profile("drupal")
+    ssh.run(["mkdir", "-p", f"{site.docroot_in()}/sites"])
+    create_data(ssh, site, profile)
+    write_settings(ssh, site, profile, new_seed())
+    link_site(ssh, site, profile)
+    sites_php = overlay_files(profile)["sites/sites.php"].decode().removeprefix("<?php")
+    probe = f"""
+        $_SERVER['HTTP_HOST'] = 'Alias.example.org:8081';
+        $_SERVER['PACKMASTER_SITE'] = '{site.uri}';
+        foreach (['HOST', 'PORT', 'NAME', 'USER', 'PASSWORD'] as $name) {{
+            $_SERVER["DB_$name"] = "the $name";
+        }}
+        require '{site.docroot_in()}/sites/{site.uri}/settings.php';
+        {sites_php}
+        $db = $databases['default']['default'];
+        echo json_encode([$sites, $db['host'], $db['database'], $db['username'], $db['password'],
+            $settings['file_public_path'], $settings['file_private_path'], strlen($settings['hash_salt'])]);
+    """
+    assert json.loads(ssh.run(["php", "-r", probe], as_user="www-data").text) == [
+        {"8081.alias.example.org": site.uri},
+        "the HOST",
+        "the NAME",
+        "the USER",
+        "the PASSWORD",
+        f"sites/{site.uri}/files",
+        f"{site.directory}/private/files",
+        64,
+    ]
 
 
 def test_drupal_without_drush_says_so(ssh: Ssh, site: Site, credentials: Credentials) -> None:

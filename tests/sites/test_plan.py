@@ -73,7 +73,7 @@ def test_one_run_converges_from_any_part_of_another(
     facts = obey(nothing, profile, replace(plan, steps=plan.steps[:cut]), SEED)
     seed = choose_seed(facts, new_seed() if not any(f.seed for f in facts.values()) else SEED)
     end = obey(facts, profile, plan_site(SITE, profile, facts, seed), seed)
-    assert not plan_site(SITE, profile, end, choose_seed(end, new_seed()) if profile.has_settings else seed)
+    assert not plan_site(SITE, profile, end, choose_seed(end, new_seed()) if profile.settings else seed)
 
 
 def test_a_seed_is_kept_and_never_guessed() -> None:
@@ -143,7 +143,7 @@ def test_overlays_are_found_under_the_document_root() -> None:
     assert overlay_files(load_profile("php")) == {}
 
 
-@pytest.mark.parametrize("profile", [p for p in PROFILES if p.has_settings], ids=lambda p: p.name)
+@pytest.mark.parametrize("profile", [p for p in PROFILES if p.settings], ids=lambda p: p.name)
 def test_settings_hold_the_seed_and_no_password(profile: Profile) -> None:
     text = render_settings(profile, SEED)
     assert f"'PACKMASTER_SEED', '{SEED.get_secret_value()}'" in text
