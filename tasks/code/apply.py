@@ -101,14 +101,6 @@ def _finish(ssh: Ssh, plan: ReleasePlan, change: Change, manifest: Manifest, pay
         raise CommandFailed(finished, "the node's disk is full" if full else f"cannot finish {staging}")
 
 
-def _only_in_overlay(tree: Path, overlay: Mapping[str, bytes]) -> set[bytes]:
-    """The overlay's files, and those of its directories that the source does not have."""
-    ours = {os.fsencode(path) for path in overlay}
-    for path in overlay:
-        ours |= {os.fsencode(str(up)) for up in PurePosixPath(path).parents if not (tree / up).is_dir()}
-    return ours
-
-
 def verify_release(ssh: Ssh, platform: str, release: str, manifest: Manifest) -> Outcome:
     """Every file of the release was read on the node and is what the manifest says; else Drift is raised."""
     files = [entry for entry in manifest if entry.kind == "f"]

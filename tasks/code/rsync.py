@@ -75,7 +75,13 @@ def build_command(node: Node, source: Path, destination: str, *, key: str, known
     return [
         *_dies_with_us(),
         "rsync",
-        *("--links", "--times", "--omit-dir-times", "--perms", "--chmod=Dugo=rx,Du+w,Fu=rwX,Fgo=rX"),
+        *(
+            "--links",
+            "--times",
+            "--omit-dir-times",
+            "--perms",
+            "--chmod=Da-st,Du=rwx,Dgo=rx,Fa-st,Fu=rwX,Fgo=rX",
+        ),
         *("--from0", "--files-from=-", "--whole-file", "--partial-dir=.rsync-partial"),
         *(f"--timeout={IDLE_SECONDS}", "--no-human-readable", "--info=progress2", "--outbuf=N"),
         *("--rsync-path=timeout -k 2 86400 rsync", f"--rsh={_ssh_command(node, key, known_hosts)}"),
