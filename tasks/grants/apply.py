@@ -17,7 +17,7 @@ from tasks.grants.connection import error_code, error_of, open_admin, translated
 from tasks.grants.facts import read_grant_facts
 from tasks.grants.plan import GrantPlan, plan_grants
 from tasks.grants.statements import needs_password, shown, statement_of
-from tasks.grants.values import Desired, GrantStep, SiteAccess
+from tasks.grants.values import STAGING_HOST, Desired, GrantStep, SiteAccess
 from tasks.outcome import Outcome
 
 log = logging.getLogger(__name__)
@@ -100,9 +100,17 @@ def apply_grants(
 
 
 def outcome_of(database: Database, step: str, done: Sequence[GrantStep]) -> Outcome:
-    """Return the Outcome that reports the steps that were run."""
-    detail = ", ".join(f"{each.kind} {each.account or each.database}".strip() for each in done)
-    return Outcome(database.name, step, changed=bool(done), detail=detail or "nothing to do")
+    """Return the Outcome that reports the steps that were run, without those that only lead to others."""
+    told = [line for each in done if (line := _told(each))]
+    return Outcome(database.name, step, changed=bool(done), detail=", ".join(told) or "nothing to do")
+
+
+def _told(step: GrantStep) -> str:
+    if step.kind == "cut in":
+        return f"new account {step.renamed_to}"
+    if step.account and step.account.host == STAGING_HOST:
+        return ""
+    return f"{step.kind} {step.account or step.database}".strip()
 
 
 def _without_secrets(error: pymysql.MySQLError, values: Sequence[str]) -> pymysql.MySQLError:

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from tasks.errors import PlanRefused
+from tasks.fleet import Database
+from tasks.grants.apply import outcome_of
 from tasks.grants.plan import plan_grants
 from tasks.grants.values import (
     MARKER_ROLE,
@@ -192,3 +194,11 @@ def test_names_fit_every_server_and_keep_clear_of_test_databases(uri: str) -> No
 def test_sites_that_differ_in_punctuation_only_get_different_names() -> None:
     for naming in (database_name, user_name):
         assert len({naming(uri) for uri in ("a-b.org", "a.b.org", "ab.org")}) == 3
+
+
+def test_an_outcome_tells_what_was_reached_not_every_statement() -> None:
+    database = Database("db", "10.0.0.9", "packmaster", SecretStr("x"))
+    outcome = outcome_of(database, "give access", plan_grants([give("s")], SERVER).steps)
+    assert str(outcome) == (
+        "db: give access: changed (create role, new account s@10.0.0.1, create database s)"
+    )
