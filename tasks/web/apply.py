@@ -55,9 +55,11 @@ ln -sfn "generations/$generation" live.new
 mv -T live.new live
 sync .
 """
+# Starting what runs does nothing. Asking first is no help: nginx's own test can leave a pid file that only
+# root may read, and then `status` says to everybody else that it does not run.
 _RELOAD = r"""
-if /usr/sbin/service "$1" status >/dev/null 2>&1; then verb=reload; else verb=start; fi
-exec sudo -n /usr/sbin/service "$1" "$verb" </dev/null
+sudo -n /usr/sbin/service "$1" start </dev/null
+exec sudo -n /usr/sbin/service "$1" reload </dev/null
 """
 _PRUNE = r"""
 cd "$1/generations"; shift

@@ -30,7 +30,7 @@ fi
 find . -maxdepth 1 -name '*.conf' ! -type d -print0 | sed -z 's/^/file\x00/'
 find . -maxdepth 1 -name '*.conf' ! -type d -exec sha256sum --zero -- {} + |
     sed -z 's/^/digest\x00/'
-find . -maxdepth 1 -name '*.conf' ! -type d -exec grep -aZHm1 '^# packmaster {' -- {} + |
+find . -maxdepth 1 -name '*.conf' ! -type d -exec grep -aZH '^# packmaster {' -- {} + |
     sed 's/^/header\x00/' | tr '\n' '\0'
 """
 
@@ -42,7 +42,7 @@ def parse_web_facts(host: str, out: bytes, loaded: str | None = None) -> ServerC
     generations: list[str] = []
     recorded: dict[str, str] = {}
     digests: dict[str, str] = {}
-    headers: dict[str, str] = {}
+    headers: dict[str, list[str]] = {}
     present: list[str] = []
     words = iter(field.decode("utf-8", "surrogateescape") for field in fields[:-1])
     for word in words:
@@ -57,7 +57,7 @@ def parse_web_facts(host: str, out: bytes, loaded: str | None = None) -> ServerC
             (recorded if word == "recorded" else digests)[name.removeprefix("./")] = digest
         elif word == "header":
             name = next(words).removeprefix("./")
-            headers[name] = next(words)
+            headers.setdefault(name, []).append(next(words))
         else:
             raise PackmasterError(f"{host}: unreadable facts about its configuration: {word[:100]!r}")
     for name in present:
@@ -66,7 +66,7 @@ def parse_web_facts(host: str, out: bytes, loaded: str | None = None) -> ServerC
                 f"{host}: {CONFIG}/live/{name} cannot be read by the platform user: "
                 "give it to that user, or take it away"
             )
-    files = (_parse_file(name, digests[name], recorded.get(name), headers.get(name, "")) for name in present)
+    files = (_parse_file(name, digests[name], recorded.get(name), headers.get(name, [])) for name in present)
     return ServerConfig(host, live, loaded, _by_name(files), tuple(generations))
 
 
@@ -81,11 +81,12 @@ def read_web_facts(ssh: Ssh) -> ServerConfig:
     return parse_web_facts(ssh.node.name, result.out, read_loaded_generation(ssh.node, PROBE_SECONDS))
 
 
-def _parse_file(name: str, digest: str, recorded: str | None, header: str) -> ConfigFile:
+def _parse_file(name: str, digest: str, recorded: str | None, header: Iterable[str]) -> ConfigFile:
     try:
-        facts = json.loads(header.removeprefix(HEADER)) if header else {}
-        site, platform, names = facts.get("site"), facts.get("platform", ""), tuple(facts.get("names", ()))
-    except (ValueError, AttributeError, TypeError):
+        facts = [json.loads(line.removeprefix(HEADER)) for line in header]
+        site, platform = (facts[0]["site"], facts[0]["platform"]) if facts else (None, "")
+        names = [each for line in facts for each in line["names"]]
+    except (ValueError, LookupError, TypeError):
         return ConfigFile(name, digest, recorded)
     # A copy under another name has the header of the original, and is not ours.
     if name != DEFAULT_FILE and (not isinstance(site, str) or name != file_name(site)):

@@ -35,6 +35,7 @@ _SOURCES = (
     r"|php\d+|phtml?|phar|pht|phps|phpt|bak|orig|save|sw[op])|~"
     r"|/(?:composer\.(?:json|lock)|package\.json|yarn\.lock|web\.config))$"
 )
+_NAMES_A_LINE = 10
 _NGINX_WORD = 4096  # bytes: NGX_CONF_BUFFER, which one word of a configuration has to fit into
 
 
@@ -50,7 +51,7 @@ class Area:
 def render_vhost(vhost: Vhost, kind: ServerKind) -> bytes:
     """Return one site's configuration for this kind of server; raises PlanRefused for what it cannot hold.
 
-    Its first line says which site, platform and names it is of, for `tasks.web.facts`.
+    Its first lines say which site, platform and names it is of, for `tasks.web.facts`.
     """
     check_vhost(vhost)
     areas = _sort_areas(vhost)
@@ -116,8 +117,12 @@ _QUOTES: dict[ServerKind, Callable[[str], str]] = {"apache": quote_apache, "ngin
 
 
 def _header(vhost: Vhost) -> str:
-    facts = {"site": vhost.site, "platform": vhost.platform, "names": list(vhost.names)}
-    return HEADER + json.dumps(facts)
+    """As many lines as it takes: nginx reads comments, too, through a buffer of 4096 bytes."""
+    lines = []
+    for start in range(0, len(vhost.names), _NAMES_A_LINE):
+        names = vhost.names[start : start + _NAMES_A_LINE]
+        lines.append(HEADER + json.dumps({"site": vhost.site, "platform": vhost.platform, "names": names}))
+    return "\n".join(lines)
 
 
 def _sort_areas(vhost: Vhost) -> list[Area]:

@@ -62,6 +62,13 @@ def test_a_header_that_is_not_ours(header: str) -> None:
     assert parse_web_facts("web1", out).files["a.conf"] == ConfigFile("a.conf", "d")
 
 
+def test_a_header_of_several_lines() -> None:
+    lines = [f'# packmaster {{"site": "a", "platform": "p", "names": ["{name}"]}}' for name in ("a", "b")]
+    words = [word for line in lines for word in ("header", "./a.conf", line)]
+    out = printed("live", "abc", "file", "./a.conf", "digest", "d  ./a.conf", *words)
+    assert parse_web_facts("web1", out).files["a.conf"].names == ("a", "b")
+
+
 def test_name_that_is_no_text() -> None:
     out = printed("live", "abc", "file", "./\udcff.conf", "digest", "d  ./\udcff.conf")
     assert "\udcff.conf" in parse_web_facts("web1", out).files
