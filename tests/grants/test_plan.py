@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -161,6 +161,7 @@ def accesses(wanted: dict[str, set[str]]) -> list[SiteAccess]:
     return [give(name, hosts=tuple(sorted(hosts))) for name, hosts in wanted.items()]
 
 
+@settings(deadline=None)
 @given(sites, sites)
 def test_one_run_converges_from_anywhere(first: dict[str, set[str]], second: dict[str, set[str]]) -> None:
     start = simulate(SERVER, plan_grants(accesses(first), SERVER))
@@ -170,6 +171,7 @@ def test_one_run_converges_from_anywhere(first: dict[str, set[str]], second: dic
         assert taken(end, name) == sorted(hosts)
 
 
+@settings(deadline=None)
 @given(sites, st.integers(0, 40))
 def test_a_run_killed_anywhere_is_finished_by_the_next(wanted: dict[str, set[str]], at: int) -> None:
     plan = plan_grants(accesses(wanted), SERVER)
@@ -178,12 +180,14 @@ def test_a_run_killed_anywhere_is_finished_by_the_next(wanted: dict[str, set[str
     assert not plan_grants(accesses(wanted), end)
 
 
+@settings(deadline=None)
 @given(sites)
 def test_the_order_of_the_sites_does_not_matter(wanted: dict[str, set[str]]) -> None:
     forward = plan_grants(accesses(wanted), SERVER)
     assert forward == plan_grants(accesses(wanted)[::-1], SERVER)
 
 
+@settings(deadline=None)
 @given(st.text("abcdefghijklmnopqrstuvwxyz0123456789.-", min_size=1, max_size=253))
 def test_names_fit_every_server_and_keep_clear_of_test_databases(uri: str) -> None:
     assert len(escape_pattern(database_name(uri))) <= 64

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -63,6 +63,7 @@ def test_a_new_wordpress_site() -> None:
     assert SEED.get_secret_value() not in repr(plan) + str(plan.as_rows())
 
 
+@settings(deadline=None)
 @given(st.sampled_from(PROFILES), st.sets(st.sampled_from(["web1", "web2", "web3"]), min_size=1), st.data())
 def test_one_run_converges_from_any_part_of_another(
     profile: Profile, hosts: set[str], data: st.DataObject
