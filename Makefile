@@ -31,8 +31,7 @@ lint: setup ## ruff and mypy
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 
-bench: setup engine ## measure the code distribution beside rsync and Ansible, on eight nodes
-	@docker/nodes up bench
+bench: setup engine images ## measure the code distribution beside rsync and Ansible, on eight nodes
 	@$(PY) -m bench
 
 setup: .venv/.ready ## the virtual environment, and the programs that are called
