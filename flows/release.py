@@ -35,6 +35,8 @@ from tasks.sites.profiles import load_profile, overlay_files
 from tasks.steps import join_outcomes
 from tasks.web import SiteCheck, check_sites, find_answering, reload_php
 
+SOURCE_MOVED = "the source has changed since the release was deployed: run create-platform; here is"
+
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
@@ -57,6 +59,40 @@ def plan_deployment(platform: Platform, fleet: Target, *, quorum: int | None, co
     now, keep = datetime.now(UTC), platform.keep_releases
     plan = plan_release(name, desired, facts.seen, now=now, missing=facts.missing, quorum=quorum, keep=keep)
     return Deployment(platform, built, plan, facts.unread)
+
+
+def plan_repair(platform: Platform, fleet: Target) -> tuple[Deployment | None, Outcomes]:
+    """Find out whether every server that answers has the same, unchanged release; else plan that it does.
+
+    Returns None where there is nothing to repair, and the Outcomes of reading. The release to have is what
+    the source still is; where the source has moved on, nothing can be repaired and each server that needs it
+    is a failed Outcome.
+    """
+    name = platform.name
+    facts = gather("read releases", read_code.map(fleet.nodes, unmapped(name)))
+    intact = {
+        host: seen.current_release.content
+        for host, seen in facts.seen.items()
+        if seen.current_release and not seen.current_release.drifted
+    }
+    found = tuple(
+        Outcome(host, "verify release", detail=f"{facts.seen[host].current} is as it was deployed")
+        for host in intact
+    )
+    if len(intact) == len(facts.seen) and len(set(intact.values())) == 1:
+        return None, facts.unread + found
+    if not facts.seen:
+        return None, facts.unread
+    alive = Target(fleet.name, tuple(node for node in fleet.nodes if node.name in facts.seen))
+    deployment = plan_deployment(platform, alive, quorum=None, composer=True)
+    if intact and deployment.plan.content not in intact.values():
+        wrong = [
+            Outcome(host, "verify release", error=f"{SOURCE_MOVED} {facts.seen[host].current or 'nothing'}")
+            for host in facts.seen
+            if host not in intact
+        ]
+        return None, facts.unread + found + wrong
+    return deployment, facts.unread + found
 
 
 def carry_out(deployment: Deployment, fleet: Target, sites: Sequence[Site]) -> Outcomes:

@@ -40,6 +40,7 @@ __all__ = [
     "plan_rollback",
     "prune",
     "read_code",
+    "remove_code",
     "stage",
     "switch",
     "switch_back",
@@ -117,6 +118,12 @@ def switch_back(node: Node, plan: ReleasePlan) -> Outcome:
 def prune(node: Node, plan: ReleasePlan) -> Outcome:
     """What the plan says is too old is gone from the node."""
     return apply.prune_releases(connect(node), plan.platform, plan.for_host(node.name).prune)
+
+
+@host_task("remove code", run_name="remove {platform} from {node.name}")
+def remove_code(node: Node, platform: str) -> Outcome:
+    """No release of the platform is left on the node."""
+    return apply.remove_platform(connect(node), platform)
 
 
 def describe_release(

@@ -20,7 +20,7 @@ from tasks.code.manifest import Change, Entry, Manifest, compare_manifests, dige
 from tasks.code.release import HostPlan, ReleasePlan
 from tasks.code.rsync import Progress, transfer
 from tasks.code.scan import check_relative
-from tasks.code.scripts import DISCARD, FINISH, PREPARE, PRUNE, READ_LISTING, SWITCH, VERIFY
+from tasks.code.scripts import DISCARD, FINISH, PREPARE, PRUNE, READ_LISTING, REMOVE_PLATFORM, SWITCH, VERIFY
 from tasks.errors import CommandFailed, Drift, PlanRefused
 from tasks.fleet import SITES
 from tasks.outcome import Outcome
@@ -144,6 +144,23 @@ def prune_releases(ssh: Ssh, platform: str, names: Iterable[str]) -> Outcome:
     )
     removed = result.text.count("removed ")
     return Outcome(ssh.node.name, "prune", changed=removed > 0, detail=f"{removed} removed")
+
+
+def remove_platform(ssh: Ssh, platform: str) -> Outcome:
+    """No release of the platform is left on the host: `current` went first, then each release, then the rest.
+
+    Raises CommandFailed when there is something in its directory that is not ours.
+    """
+    result = ssh.run_script(
+        REMOVE_PLATFORM,
+        platform_directory(platform),
+        timeout=STAGE_SECONDS,
+        meaning="cannot remove the platform",
+    )
+    changed = bool(result.out)
+    return Outcome(
+        ssh.node.name, "remove code", changed, "its releases are gone" if changed else "nothing there"
+    )
 
 
 def _change_for(part: HostPlan, base: Manifest | None, manifest: Manifest) -> Change:

@@ -159,3 +159,25 @@ for name in "$@"; do
     echo "removed $name"
 done
 """
+
+# What is not ours in the platform's directory stays, and makes rmdir fail, which says what it is.
+REMOVE_PLATFORM = """
+[ -d "$1" ] && [ ! -L "$1" ] || exit 0
+cd "$1"
+rm -f current .current-new
+if [ -d releases ]; then
+    cd releases
+    for name in * .staging-* .linking-* .trash-*; do
+        case $name in
+        [0-9]*-* | .staging-[0-9]* | .linking-[0-9]* | .trash-[0-9]*)
+            if [ -d "$name" ] && [ ! -L "$name" ]; then rm -rf -- "$name" "../manifests/$name"; fi ;;
+        esac
+    done
+    cd ..
+fi
+if [ -d manifests ]; then rm -f manifests/.new-* manifests/.sent-* manifests/.done-*; fi
+for name in releases manifests; do [ ! -d "$name" ] || rmdir "$name"; done
+cd ..
+rmdir "$1"
+echo removed
+"""

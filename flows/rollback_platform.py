@@ -1,0 +1,57 @@
+"""rollback-platform: make an older release current again, on every server of the platform.
+
+Trigger: by hand, when a deployment turned out to be bad after it was switched.
+Effect: the newest older release that all servers still have, undamaged, becomes current everywhere or
+    nowhere; php-fpm is reloaded and every site that answered before is asked again. Nothing is transferred,
+    nothing is deleted.
+Rollback: create-platform, or rollback-platform with the name of the release to return to.
+Safe to re-run? With a release's name, yes: a second run changes nothing. Without one, each run goes one back.
+3 a.m.: databases are not rolled back. When the application changed its tables, restore them from its backup.
+"""
+
+from __future__ import annotations
+
+from prefect import unmapped
+from prefect.client.schemas.objects import State
+
+from blocks import Platform
+from flows.gather import gather
+from flows.locks import hold
+from flows.operation import operation
+from flows.publish import announce, conclude, publish_plan
+from flows.registry import list_sites_of
+from flows.release import as_desired, switch_everywhere
+from tasks.code import plan_rollback, read_code
+from tasks.outcome import Outcomes
+from tasks.sites import link_sites, load_profile
+from tasks.steps import join_outcomes
+
+
+@operation("rollback-platform", runbook=__doc__, run_name="roll {platform.name} back")
+def rollback_platform(platform: Platform, release: str = "", dry_run: bool = False) -> State[Outcomes]:
+    """Make an older release current again, on every server of the platform.
+
+    Args:
+        platform: The platform to roll back.
+        release: The release to go to, as it is called in the plan tables; empty for the one before.
+        dry_run: Only show what would be done.
+    """
+    fleet, about = platform.resolve(), f"roll {platform.name} back"
+    with hold(fleet):
+        facts = gather("read releases", read_code.map(fleet.nodes, unmapped(platform.name), unmapped("all")))
+        plan = plan_rollback(platform.name, facts.seen, to=release or None, missing=facts.missing)
+        publish_plan(about, plan)
+        outcomes = facts.unread
+        if not dry_run:
+            sites, profile = list_sites_of(platform.name), load_profile(platform.profile)
+            values = [site.value() for site in sites]
+            if profile.link and values:
+                names = (unmapped(platform.name), unmapped(plan.release))
+                outcomes += join_outcomes(
+                    link_sites.map(fleet.nodes, unmapped(values), unmapped(profile), *names)
+                )
+            if not outcomes.failed:
+                outcomes += switch_everywhere(plan, fleet.nodes, sites)
+            if plan.switching_hosts and not outcomes.failed:
+                announce("platform.switched", platform.name, {"release": plan.release})
+    return conclude(about, outcomes or as_desired("release", plan.release, fleet))

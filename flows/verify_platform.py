@@ -1,0 +1,70 @@
+"""verify-platform: converge one platform and its sites to what is registered, on every server that answers.
+
+Trigger: by hand, after a server was repaired or added to the cluster, or when something looks wrong.
+Effect: the current release is compared with what was verified there, file by file in a listing; settings,
+    data directories, database access and vhosts of every site are compared with what is desired; every site
+    is asked for through every server. What differs is put right: a server without the release, or with a
+    changed one, gets it again, as long as the source still is what was deployed. Nothing newer is deployed.
+Rollback: vhosts that do not hold go back by themselves; so does a release that a site does not run on.
+Safe to re-run? Yes. A second run changes nothing and says so.
+3 a.m.: a server that does not answer is named and the run fails; the others are verified all the same, and
+    go on serving. Bring the server back, or take it out of the cluster, and run this again.
+"""
+
+from __future__ import annotations
+
+from prefect.client.schemas.objects import State
+
+from blocks import Platform, Site
+from flows.convergence import (
+    Convergence,
+    close_databases,
+    make_data,
+    open_databases,
+    plan_convergence,
+    serve_everywhere,
+)
+from flows.locks import hold
+from flows.operation import operation
+from flows.publish import conclude, publish_plan
+from flows.registry import list_sites_of
+from flows.release import Deployment, carry_out, plan_repair
+from tasks.fleet import Target
+from tasks.outcome import Outcomes
+
+
+@operation("verify-platform", runbook=__doc__, run_name="verify {platform.name}")
+def verify_platform(platform: Platform, dry_run: bool = False) -> State[Outcomes]:
+    """Converge one platform and its sites to what is registered.
+
+    Args:
+        platform: The platform to verify.
+        dry_run: Only show what differs.
+    """
+    fleet, about = platform.resolve(), f"verify {platform.name}"
+    sites = list_sites_of(platform.name)
+    databases = [site.database.database() for site in sites]
+    with hold(fleet, *databases):
+        repair, outcomes = plan_repair(platform, fleet)
+        alive = Target(fleet.name, tuple(n for n in fleet.nodes if n.name not in outcomes.failed_hosts))
+        work = plan_convergence(alive.nodes, sites) if sites and alive.nodes else None
+        publish_plan(about, *([repair.plan] if repair else []), *(work.plans if work else ()))
+        outcomes += work.unread if work else Outcomes()
+        if not dry_run:
+            outcomes += converge(repair, work, alive, sites)
+    return conclude(about, outcomes)
+
+
+def converge(
+    repair: Deployment | None, work: Convergence | None, alive: Target, sites: tuple[Site, ...]
+) -> Outcomes:
+    """Put everything right that differs; what fails in one part does not keep the other parts from it."""
+    outcomes = carry_out(repair, alive, sites) if repair else Outcomes()
+    if work is None:
+        return outcomes
+    for part in (make_data, open_databases):
+        outcomes += part(work)
+    outcomes += serve_everywhere(work.nodes, work.web, work.sites)
+    if not outcomes.failed:
+        outcomes += close_databases(work)
+    return outcomes
