@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import httpx
 
 from tasks.errors import PackmasterError
 
@@ -17,6 +18,11 @@ class OperatorGroup(click.Group):
             return super().invoke(ctx)
         except PackmasterError as error:
             raise click.ClickException(str(error)) from error
+        except httpx.TransportError as lost:
+            raise click.ClickException(
+                f"the Prefect server does not answer at {lost.request.url}: {lost}. "
+                "Start it, or correct PREFECT_API_URL"
+            ) from lost
 
 
 @click.group(cls=OperatorGroup)
@@ -41,7 +47,7 @@ def apply_inventory(file: Path, dry_run: bool) -> None:
 
     entries = read_inventory(file)
     blocks = build_blocks(entries)
-    changes = plan_changes(entries)
+    changes = plan_changes(blocks)
     for change in changes:
         click.echo(str(change))
     work = sum(change.action != "unchanged" for change in changes)

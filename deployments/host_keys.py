@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ruamel.yaml import YAML
 
-from tasks.errors import Unreachable
+from deployments.inventory_file import read_sections
+from tasks.errors import PlanRefused, Unreachable
 
 SCAN_SECONDS = 5
 # Older key types are left out: a server that has only those should get an Ed25519 key first.
@@ -53,25 +54,31 @@ def _by_preference(key: str) -> tuple[bool, str]:
 
 
 def scan_inventory(path: Path) -> tuple[HostKey, ...]:
-    """Every web server's best offered key beside what the inventory pins; raises Unreachable, naming it."""
-    document = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
-    servers: dict[str, Any] = document.get("web_servers") or {}
+    """Every web server's best offered key beside what the inventory pins.
+
+    Raises Unreachable, naming the server, and PlanRefused for a file that is no inventory.
+    """
     found = []
-    for name, fields in servers.items():
+    for name, fields in read_sections(path).get("web_servers", {}).items():
+        if "address" not in fields:
+            raise PlanRefused(f"{path}: web_servers/{name} has no address", "Say where it is reached")
         pins = {" ".join(str(pin).split()[:2]) for pin in fields.get("host_keys") or []}
         offered = scan_host_keys(str(fields["address"]), int(fields.get("ssh_port", 22)))
         key = next((key for key in offered if key in pins), offered[0])
-        found.append(HostKey(str(name), str(fields["address"]), key, key in pins))
+        found.append(HostKey(name, str(fields["address"]), key, key in pins))
     return tuple(found)
 
 
 def pin_host_keys(path: Path, keys: tuple[HostKey, ...]) -> None:
     """Make the confirmed keys the pinned ones of their servers in the file; its comments are kept."""
     yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096  # a key is one line: folded, nobody could compare it or search for it
     document = yaml.load(path.read_text(encoding="utf-8"))
     for server in dict.fromkeys(key.server for key in keys):
         document["web_servers"][server]["host_keys"] = [key.key for key in keys if key.server == server]
     staged = path.with_suffix(".new")
     with staged.open("w", encoding="utf-8") as stream:
         yaml.dump(document, stream)
+    shutil.copymode(path, staged)
     staged.replace(path)

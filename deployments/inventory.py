@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from blocks import Cluster, DatabaseServer, Platform, Site, SshCredentials, WebServer, site_block_name
 from blocks.inventory_block import InventoryBlock
+from deployments.inventory_file import Sections, read_sections
 from tasks.errors import PlanRefused
 from tasks.names import check_slug
 
@@ -68,12 +67,7 @@ class Change:
 
 def read_inventory(path: Path) -> tuple[Entry, ...]:
     """The file's entries, in order of dependency; raises PlanRefused for anything that is not understood."""
-    try:
-        document = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (OSError, YAMLError) as broken:
-        raise PlanRefused(f"the inventory {path} cannot be read: {broken}") from broken
-    if not isinstance(document, dict):
-        raise PlanRefused(f"the inventory {path} is not a mapping", f"Use the sections {', '.join(SECTIONS)}")
+    document = read_sections(path)
     unknown = sorted(set(document) - set(SECTIONS))
     if unknown:
         raise PlanRefused(f"{path}: unknown section {unknown[0]!a}", f"Use one of {', '.join(SECTIONS)}")
@@ -82,17 +76,15 @@ def read_inventory(path: Path) -> tuple[Entry, ...]:
     return entries
 
 
-def _read_entries(document: Mapping[str, Any], path: Path) -> Iterator[Entry]:
+def _read_entries(document: Sections, path: Path) -> Iterator[Entry]:
     for section, block_type in SECTIONS.items():
-        for name, raw in (document.get(section) or {}).items():
+        for name, raw in document.get(section, {}).items():
             where = f"{path}: {section}/{name}"
-            if section != "sites":
-                check_slug(str(name), f"name of {section}")
-            if not isinstance(raw, dict):
-                raise PlanRefused(f"{where} is not a mapping of fields")
             fields = dict(raw)
-            if section == "sites":
-                fields.setdefault("uri", str(name))
+            if section != "sites":
+                check_slug(name, f"name of {section}")
+            elif fields.setdefault("uri", name) != name:
+                raise PlanRefused(f"{where} has another host name, {fields['uri']!a}", "Rename the entry")
             extra = sorted(set(fields) - set(block_type.model_fields))
             if extra:
                 known = ", ".join(sorted(block_type.model_fields))
@@ -100,7 +92,7 @@ def _read_entries(document: Mapping[str, Any], path: Path) -> Iterator[Entry]:
             for field in block_type.model_fields:
                 if field in fields and block_type.model_fields[field].annotation is SecretStr:
                     fields[field] = _read_secret(fields[field], f"{where}: {field}", path.parent)
-            yield Entry(section, str(name), fields)
+            yield Entry(section, name, fields)
 
 
 def _read_secret(value: object, where: str, base: Path) -> SecretStr:
@@ -125,30 +117,43 @@ def _check_references(entries: tuple[Entry, ...]) -> None:
     known = {(entry.section, entry.name) for entry in entries}
     for entry in entries:
         wanted = [(REFERENCES[f], v) for f, v in entry.fields.items() if f in REFERENCES]
-        if entry.section == "clusters":
-            wanted += [(("web_servers",), name) for name in entry.fields.get("servers") or []]
+        members = entry.fields.get("servers")
+        if entry.section == "clusters" and isinstance(members, list):
+            wanted += [(("web_servers",), name) for name in members]
         for sections, name in wanted:
-            if not any((s, name) in known or SECTIONS[s].find(str(name)) is not None for s in sections):
+            if not isinstance(name, str):
+                raise PlanRefused(
+                    f"{entry.section}/{entry.name} says what is not the name of an entry",
+                    f"Describe it under {' or '.join(sections)}, and write its name here",
+                )
+            if not any((s, name) in known or SECTIONS[s].find(name) is not None for s in sections):
                 raise PlanRefused(
                     f"{entry.section}/{entry.name} names {name!a}, neither in the file nor registered",
                     f"Add it under {' or '.join(sections)}, or correct the name",
                 )
 
 
-def plan_changes(entries: tuple[Entry, ...]) -> tuple[Change, ...]:
-    """What applying the entries would change, compared with what is registered now."""
-    return tuple(_compare(entry, SECTIONS[entry.section].find(entry.block_name)) for entry in entries)
+def plan_changes(blocks: Mapping[Entry, InventoryBlock]) -> tuple[Change, ...]:
+    """What saving the built blocks would change, compared with what is registered now."""
+    return tuple(
+        _compare(entry, block, SECTIONS[entry.section].find(entry.block_name))
+        for entry, block in blocks.items()
+    )
 
 
-def _compare(entry: Entry, registered: InventoryBlock | None) -> Change:
+def _compare(entry: Entry, block: InventoryBlock, registered: InventoryBlock | None) -> Change:
     if registered is None:
         return Change(entry.section, entry.name, "create")
     details = []
-    for field, wanted in entry.fields.items():
-        actual = getattr(registered, field)
+    for field in entry.fields:
+        # The built block's value and not the file's, for a quoted number is a number.
+        wanted, actual = getattr(block, field), getattr(registered, field)
         if isinstance(actual, InventoryBlock):
-            actual = actual.name
-        if actual != wanted:
+            same = type(actual) is type(wanted) and actual.name == entry.fields[field]
+            wanted, actual = entry.fields[field], actual.name
+        else:
+            same = bool(actual == wanted)
+        if not same:
             secret = isinstance(wanted, SecretStr)
             details.append(f"{field}: changed (secret)" if secret else f"{field}: {actual!r} -> {wanted!r}")
     return Change(entry.section, entry.name, "update" if details else "unchanged", tuple(details))
@@ -171,8 +176,21 @@ def build_blocks(entries: tuple[Entry, ...]) -> dict[Entry, InventoryBlock]:
         for field, sections in REFERENCES.items():
             if isinstance(fields.get(field), str):
                 fields[field] = _find_reference(str(fields[field]), sections, by_name)
-        built[entry] = by_name[entry.section, entry.name] = _build_block(entry, block_type, fields)
+        block = _build_block(entry, block_type, fields)
+        if registered is not None:
+            _identify(block, registered)
+        built[entry] = by_name[entry.section, entry.name] = block
     return built
+
+
+def _identify(block: InventoryBlock, registered: InventoryBlock) -> None:
+    """Let Prefect know that `block` is registered.
+
+    It refers to a registered block, and stores any other one inline: with its secrets in plain text.
+    """
+    block._block_document_id = registered._block_document_id
+    block._block_document_name = registered._block_document_name
+    block._is_anonymous = registered._is_anonymous
 
 
 def _build_block(entry: Entry, block_type: type[InventoryBlock], fields: dict[str, Any]) -> InventoryBlock:
