@@ -1,0 +1,121 @@
+"""The packmaster command as an operator types it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from blocks import Cluster, WebServer
+from deployments import host_keys
+from deployments.cli import main
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+SECRET = "cli-private-key-0b9d"
+
+
+def packmaster(*arguments: str | Path, typed: str = "") -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], input=typed)
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Path:
+    (tmp_path / "id").write_text(SECRET)
+    path = tmp_path / "inventory.yaml"
+    path.write_text(
+        "ssh_credentials:\n  cli-key: {private_key: {file: id}}\n"
+        "web_servers:\n"
+        f"  cli-web1: {{address: 192.0.2.1, kind: apache, credentials: cli-key, host_keys: ['{KEY}']}}\n"
+        "clusters:\n  cli-web: {servers: [cli-web1]}\n"
+    )
+    return path
+
+
+def test_applying_shows_what_changed(inventory: Path, prefect_server: str) -> None:
+    tried = packmaster("inventory", "apply", inventory, "--dry-run")
+    assert tried.exit_code == 0
+    assert "dry run: 3 of 3 would change" in tried.output
+    assert Cluster.find("cli-web") is None
+
+    first = packmaster("inventory", "apply", inventory)
+    assert first.exit_code == 0
+    assert "create    web_servers/cli-web1" in first.output
+    assert "3 of 3 changed" in first.output
+    assert Cluster.get("cli-web", "a test").resolve().node_names == ("cli-web1",)
+
+    second = packmaster("inventory", "apply", inventory)
+    assert second.exit_code == 0
+    assert second.output.splitlines()[-1] == "nothing changed"
+
+    inventory.write_text(inventory.read_text().replace("192.0.2.1", "192.0.2.7"))
+    third = packmaster("inventory", "apply", inventory)
+    assert "address: '192.0.2.1' -> '192.0.2.7'" in third.output
+    assert "1 of 3 changed" in third.output
+    assert WebServer.get("cli-web1", "a test").address == "192.0.2.7"
+    assert SECRET not in tried.output + first.output + second.output + third.output
+
+
+def test_a_refusal_is_one_message_and_status_1(inventory: Path, prefect_server: str) -> None:
+    inventory.write_text(inventory.read_text() + "servers: {}\n")
+    refused = packmaster("inventory", "apply", inventory)
+    assert refused.exit_code == 1
+    assert refused.output.startswith("Error: ")
+    assert "unknown section 'servers'" in refused.output
+    assert "Traceback" not in refused.output
+
+
+def test_a_server_that_is_not_there_is_one_message_too(inventory: Path) -> None:
+    """The first thing that goes wrong on a new machine: no server, or the wrong address."""
+    import os
+
+    environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:1/api"}
+    command = [sys.executable, "-m", "deployments.cli", "inventory", "apply", str(inventory)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "http://127.0.0.1:1/api" in done.stderr
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    refused = packmaster("inventory", "apply", "gone.yaml")
+    assert refused.exit_code == 2
+    assert "gone.yaml" in refused.output
+
+
+def test_host_keys_are_shown_and_pinned_only_after_a_yes(
+    inventory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inventory.write_text(inventory.read_text().replace(f"['{KEY}']", "[]"))
+    before = inventory.read_text()
+    monkeypatch.setattr(host_keys, "scan_host_keys", lambda address, port=22: (KEY,))
+
+    shown = packmaster("inventory", "scan-host-keys", inventory)
+    assert shown.exit_code == 0
+    assert "NOT PINNED" in shown.output
+    assert "SHA256:" in shown.output
+    assert inventory.read_text() == before
+
+    refused = packmaster("inventory", "scan-host-keys", inventory, "--write", typed="n\n")
+    assert refused.exit_code == 1
+    assert inventory.read_text() == before
+
+    pinned = packmaster("inventory", "scan-host-keys", inventory, "--write", typed="y\n")
+    assert pinned.exit_code == 0
+    assert KEY in inventory.read_text()
+
+    again = packmaster("inventory", "scan-host-keys", inventory, "--write")
+    assert "nothing to do" in again.output
+
+
+def test_help_needs_no_prefect() -> None:
+    """Importing it takes seconds, and `--help` is asked for often."""
+    code = "import sys; from deployments.cli import main; sys.exit('prefect' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("words", [(), ("inventory",), ("inventory", "apply"), ("bootstrap",)])
+def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
+    shown = packmaster(*words, "--help")
+    assert shown.exit_code == 0
+    assert len(shown.output.splitlines()) > 4
