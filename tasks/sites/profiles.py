@@ -60,7 +60,9 @@ _PROFILES = {
             # is in there, the web sees the public files only.
             data=("files", "private", "private/config", "private/files"),
             mounts=(("/sites/{uri}/files/", "files"),),
-            denied=("/sites/{uri}/",),
+            # Other sites are linked there, too: denying only the own directory would run their uploads.
+            denied=("/sites/",),
+            php_denied=("/sites/all/", "/sites/default/"),
             link="sites/{uri}",
             settings=_read("drupal/settings.php"),
             installer=_read("drupal/install.php"),

@@ -74,9 +74,7 @@ def restore_config(node: Node, plan: WebPlan) -> Outcome:
     step, ssh = "restore web configuration", connect(node)
     if not plan or plan.last_good is None:
         return Outcome(node.name, step, detail="it was not changed")
-    switch_generation(ssh, plan.last_good)
-    reload_web(ssh, plan.kind)
-    wait_for_generation(node, plan.last_good)
+    _load_last_good(ssh, plan, plan.last_good)
     return Outcome(node.name, step, changed=True, detail=f"{plan.last_good} is back")
 
 
@@ -107,6 +105,14 @@ def check_routes(node: Node, routes: Iterable[tuple[str, int | None]]) -> None:
             raise SiteFailed(node.name, answer.url, f"answered {answer.status}, not {status}")
 
 
+def _load_last_good(ssh: Ssh, plan: WebPlan, last_good: str) -> None:
+    switch_generation(ssh, last_good)
+    reload_web(ssh, plan.kind)
+    # The generation that prepare-server makes is empty, so there is nothing that could be seen of it.
+    if plan.loaded is not None:
+        wait_for_generation(ssh.node, last_good)
+
+
 def _give_back(ssh: Ssh, plan: WebPlan, failure: PackmasterError) -> PackmasterError:
     """Make the last good generation live and loaded again; the returned failure says how that went."""
     why, lost = [str(failure)], False
@@ -116,10 +122,7 @@ def _give_back(ssh: Ssh, plan: WebPlan, failure: PackmasterError) -> PackmasterE
         why.append(f"the server says: {broken}")
     try:
         if plan.last_good is not None:
-            switch_generation(ssh, plan.last_good)
-            reload_web(ssh, plan.kind)
-            if plan.loaded is not None:
-                wait_for_generation(ssh.node, plan.last_good)
+            _load_last_good(ssh, plan, plan.last_good)
             why.append(f"the configuration {plan.last_good} is back")
     except PackmasterError as again:
         log.warning("%s: the last good configuration could not be loaded: %s", plan.host, again)

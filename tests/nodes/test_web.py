@@ -14,6 +14,9 @@ from tasks.errors import CommandFailed, PackmasterError, PlanRefused
 from tasks.fleet import Node, ServerKind
 from tasks.outcome import Outcome
 from tasks.servers import prepare
+from tasks.sites.plan import Site
+from tasks.sites.profiles import load_profile
+from tasks.sites.vhost import vhost_for
 from tasks.ssh import Ssh, connect
 from tasks.web import apply, check, install
 from tasks.web.check import Answer, SiteCheck, fetch, read_loaded_generation
@@ -232,6 +235,39 @@ def test_tricks_with_paths(server: Server) -> None:
         assert b"<?php" not in answer.body, path
         assert answer.status in {400, 403, 404}, path
     assert server.get("/lib/s.css").body == server.get("/sites/all/s.css").body == b"static\n"
+
+
+def test_a_drupal_site_cannot_reach_into_another(server: Server) -> None:
+    """Every site of the platform is linked below `sites`; each vhost may lead to its own files only."""
+    server.ssh.run_script(
+        """
+        release=$1/releases/1; shift
+        for site; do
+            data=/var/aegir/sites/$site
+            mkdir -p "$data/files" "$data/private" "$release/sites"
+            chgrp www-data "$data"; chmod 2750 "$data"; ln -sfn "$data" "$release/sites/$site"
+            echo '<?php echo "RAN";' >"$data/files/x.php"; echo text >"$data/files/a.txt"
+            echo secret >"$data/private/s.txt"
+        done
+        """,
+        CODE,
+        "two.example.org",
+        "three.example.org",
+    )
+    site = Site(uri="two.example.org", platform="webtest")
+    server.install(vhost_for(site, load_profile("drupal"), None))
+    assert server.get("/sites/two.example.org/files/a.txt", site.uri).body == b"text\n"
+    assert server.get("/sites/all/s.css", site.uri).body == b"static\n"
+    for path in (
+        "/sites/two.example.org/files/x.php",
+        "/sites/two.example.org/private/s.txt",
+        "/sites/three.example.org/files/x.php",
+        "/sites/three.example.org/files/a.txt",
+        "/sites/three.example.org/private/s.txt",
+        "//sites/./three.example.org//private/s.txt",
+        "/sites/all/../three.example.org/private/s.txt",
+    ):
+        assert server.get(path, site.uri).status in {403, 404}, path
 
 
 def test_hidden_and_source_files_are_refused(server: Server) -> None:

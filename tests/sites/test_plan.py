@@ -132,7 +132,9 @@ def test_uploads_are_served_from_the_data_directory() -> None:
     vhost = vhost_for(SITE, load_profile("wordpress"), CREDENTIALS)
     assert vhost.data == (DataMount("/wp-content/uploads/", "/var/aegir/sites/www.example.org/files"),)
     drupal = vhost_for(SITE, load_profile("drupal"), CREDENTIALS)
-    assert drupal.denied == ("/sites/www.example.org/",)
+    # Longer prefixes win: of all that `sites` leads to, these and the own files are left.
+    assert drupal.denied == ("/sites/",)
+    assert drupal.php_denied == ("/sites/all/", "/sites/default/")
 
 
 def test_overlays_are_found_under_the_document_root() -> None:
