@@ -156,7 +156,7 @@ class Api:
         return {"$ref": {"block_document_id": answer.json()["id"]}}
 
     def run(self, flow: str, parameters: Mapping[str, Any]) -> str:
-        """Trigger a deployment and follow the run to its end; returns its message or raises PackmasterError."""
+        """Trigger a deployment and follow the run to its end; its message, or PackmasterError."""
         deployment = self.client.get(f"/deployments/name/{flow}/{flow}")
         deployment.raise_for_status()
         created = self.client.post(

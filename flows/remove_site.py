@@ -2,10 +2,12 @@
 
 Trigger: by hand or by another system, when a site is no longer wanted.
 Effect: the site is taken off the web (503), so that nothing changes any more; its database and the data of
-    every node are written to the worker's backup directory and read back whole; then its vhost goes from every
-    node, its data, its database, its accounts, and last its block. Without a verified backup nothing goes.
-Rollback: when the backup fails, the site is on the web again. After the backup there is none; the outcome names the backup's directory (database.sql.gz and one
-    archive of data a node), from which the site can be restored with add-site and the database's client.
+    every node are written to the worker's backup directory and read back whole; then its vhost goes from
+    every node, its data, its database, its accounts, and last its block. Without a verified backup nothing
+    goes.
+Rollback: when the backup fails, the site is on the web again. After the backup there is none; the outcome
+    names the backup's directory (database.sql.gz and one archive of data a node), from which the site can be
+    restored with add-site and the database's client.
 Safe to re-run? Yes, also after a kill: what is gone already is skipped, what is left is backed up first.
 3 a.m.: a node or database that does not answer keeps it from starting. Other sites are not affected.
 """

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tasks.outcome import Outcomes
-    from tasks.ssh import Result
+    from tasks.result import Result
 
 
 class PackmasterError(Exception):
@@ -81,7 +81,7 @@ class HostsFailed(PackmasterError):  # noqa: N818
         failed = outcomes.failed
         # One line each: the whole of every error is in the outcome table.
         lines = [f"  {o.host}: {o.step}: {(o.error or '').strip().splitlines()[0]}" for o in failed]
-        super().__init__("\n".join([f"{len(failed)} step(s) failed:", *lines]))
+        super().__init__("\n".join([f"{len(outcomes.failed_hosts)} host(s) failed:", *lines]))
         self.outcomes = outcomes
 
     def __reduce__(self) -> tuple[type[HostsFailed], tuple[Outcomes]]:

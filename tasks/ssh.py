@@ -11,20 +11,19 @@ from __future__ import annotations
 import io
 import logging
 import shlex
-import socket
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import paramiko
 
-from tasks.errors import AccessDenied, CommandFailed, Unreachable
+from tasks.errors import CommandFailed, Unreachable
 from tasks.fleet import Node
+from tasks.handshake import CONNECT_SECONDS, open_transport
+from tasks.result import Result
 
 log = logging.getLogger(__name__)
 
-CONNECT_SECONDS = 10.0
 COMMAND_SECONDS = 60.0
 # sshd's MaxSessions is 10 by default; one is left for a person with a ControlMaster of the same login.
 CHANNELS_PER_HOST = 8
@@ -33,42 +32,6 @@ KILL_AFTER_SECONDS = 2
 POLL_SECONDS = 0.05
 GRACE_SECONDS = 5.0
 TIMEOUT_STATUS = frozenset({124, 137})
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a command did: `status` is its exit status, `out` and `err` are what it printed (bytes)."""
-
-    host: str
-    argv: tuple[str, ...]
-    status: int
-    out: bytes
-    err: bytes
-    seconds: float
-
-    @property
-    def ok(self) -> bool:
-        return self.status == 0
-
-    @property
-    def text(self) -> str:
-        """Standard output as text; bytes that are not UTF-8 survive as surrogate escapes."""
-        return self.out.decode("utf-8", "surrogateescape")
-
-    @property
-    def error_text(self) -> str:
-        return self.err.decode("utf-8", "replace").strip()
-
-    def describe(self) -> str:
-        """Host, command, status and the last lines of what it printed, for an operator."""
-        printed = (self.error_text or self.out.decode("utf-8", "replace").strip()).splitlines()[-10:]
-        tail = "\n    ".join(printed) or "(it printed nothing)"
-        command = shlex.join(self.argv)
-        if len(command) > 300:
-            command = command[:297] + "..."
-        return (
-            f"on {self.host}, `{command}` exited with {self.status} after {self.seconds:.1f} s:\n    {tail}"
-        )
 
 
 class Ssh:
@@ -160,7 +123,7 @@ class Ssh:
     def _connected(self) -> paramiko.Transport:
         with self._lock:
             if self._transport is None or not self._transport.is_active():
-                self._transport = _open_transport(self.node)
+                self._transport = open_transport(self.node)
             return self._transport
 
     def _execute(self, line: str, stdin: bytes | None, deadline: float) -> tuple[int, bytes, bytes]:
@@ -222,88 +185,6 @@ def _drain(channel: paramiko.Channel, out: io.BytesIO, err: io.BytesIO) -> bool:
     except TimeoutError:
         pass
     return out.tell() + err.tell() > before
-
-
-def _open_transport(node: Node) -> paramiko.Transport:
-    """Connect, check the pinned host key, and log in; or raise Unreachable or AccessDenied."""
-    try:
-        sock = socket.create_connection((node.address, node.port), timeout=CONNECT_SECONDS)
-    except OSError as refused:
-        raise Unreachable(node.name, f"{node.address}:{node.port}: {refused}") from refused
-    transport: paramiko.Transport | None = None
-    try:
-        transport = paramiko.Transport(sock)
-        transport.banner_timeout = CONNECT_SECONDS
-        transport.handshake_timeout = CONNECT_SECONDS
-        transport.auth_timeout = CONNECT_SECONDS
-        _prefer_pinned_types(transport, node)
-        transport.start_client(timeout=CONNECT_SECONDS)
-        _check_host_key(transport, node)
-        transport.auth_publickey(node.user, load_private_key(node))
-        transport.set_keepalive(5)
-    except (paramiko.AuthenticationException, AccessDenied) as denied:
-        _discard(transport, sock)
-        if isinstance(denied, AccessDenied):
-            raise
-        raise AccessDenied(
-            node.name,
-            f"the login {node.user}@{node.address} with the registered key was refused ({denied})",
-            f"Put the credentials' public key into ~{node.user}/.ssh/authorized_keys, or run prepare-server.",
-        ) from denied
-    except (paramiko.SSHException, OSError, EOFError) as lost:
-        _discard(transport, sock)
-        raise Unreachable(node.name, f"no SSH handshake on {node.address}:{node.port}: {lost}") from lost
-    return transport
-
-
-def _discard(transport: paramiko.Transport | None, sock: socket.socket) -> None:
-    if transport is not None:
-        transport.close()
-    sock.close()
-
-
-def _prefer_pinned_types(transport: paramiko.Transport, node: Node) -> None:
-    """Ask for the key types we have pins of, or a server with several keys could offer another one."""
-    if not node.host_keys:
-        raise AccessDenied(
-            node.name,
-            "no host key is pinned in the inventory",
-            "Run `packmaster inventory scan-host-keys`, compare the fingerprints, and register them.",
-        )
-    pinned = {key.split()[0] for key in node.host_keys}
-    if "ssh-rsa" in pinned:
-        pinned |= {"rsa-sha2-512", "rsa-sha2-256"}
-    options = transport.get_security_options()
-    wanted = tuple(kind for kind in options.key_types if kind in pinned)
-    if wanted:
-        options.key_types = wanted
-
-
-def _check_host_key(transport: paramiko.Transport, node: Node) -> None:
-    key = transport.get_remote_server_key()
-    offered = f"{key.get_name()} {key.get_base64()}"
-    if not any(pin.split()[:2] == offered.split() for pin in node.host_keys):
-        raise AccessDenied(
-            node.name,
-            f"its host key is not the pinned one ({key.get_name()} {key.fingerprint} was offered)",
-            "Somebody may be in between, or the server was reinstalled: compare the fingerprint on its "
-            "console, then update the inventory. Nothing was sent.",
-        )
-
-
-def load_private_key(node: Node) -> paramiko.PKey:
-    """Return the node's private key; raises AccessDenied when it cannot be read."""
-    text = node.private_key.get_secret_value().strip() + "\n"
-    for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
-        try:
-            return kind.from_private_key(io.StringIO(text))
-        except (paramiko.SSHException, ValueError):
-            continue
-    raise AccessDenied(
-        node.name,
-        "the registered private key cannot be read",
-        "Register an unencrypted Ed25519, ECDSA or RSA key in OpenSSH or PEM format.",
-    )
 
 
 _connections: dict[Node, Ssh] = {}

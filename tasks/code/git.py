@@ -10,7 +10,7 @@ from pathlib import Path
 from tasks.code.local import run_local
 from tasks.code.source import SourceSpec, split_credentials, without_secrets
 from tasks.errors import PlanRefused, Unreachable
-from tasks.ssh import Result
+from tasks.result import Result
 
 LOOK_SECONDS = 60.0
 FETCH_SECONDS = 900.0

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tasks.errors import Unreachable
-from tasks.ssh import Result
+from tasks.result import Result
 
 
 def run_local(

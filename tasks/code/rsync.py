@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tasks.errors import AccessDenied, CommandFailed, PackmasterError, Unreachable
 from tasks.fleet import Node
-from tasks.ssh import Result
+from tasks.result import Result
 
 Progress = Callable[[int, int], None]
 

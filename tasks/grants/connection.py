@@ -13,7 +13,8 @@ from pymysql.connections import Connection
 
 from tasks.errors import AccessDenied, CommandFailed, PackmasterError, PlanRefused, Unreachable
 from tasks.fleet import Database
-from tasks.ssh import Result, Ssh
+from tasks.result import Result
+from tasks.ssh import Ssh
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 60

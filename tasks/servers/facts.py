@@ -11,6 +11,7 @@ from typing import cast
 
 from tasks.errors import CommandFailed
 from tasks.fleet import PLATFORM_USER, Node
+from tasks.handshake import load_private_key
 from tasks.servers import managed
 from tasks.servers.nginx import include_state
 from tasks.servers.state import (
@@ -23,7 +24,7 @@ from tasks.servers.state import (
     ServerFacts,
     ServiceState,
 )
-from tasks.ssh import Ssh, connect, load_private_key
+from tasks.ssh import Ssh, connect
 
 FACTS_SECONDS = 60.0
 _KEY_TYPES = ("ssh-", "ecdsa-", "sk-")

@@ -28,7 +28,9 @@ if [ ! -e "$sites/$uri" ]; then echo '0 0 - -'; exit 0; fi
 spool=$(mktemp "$home/.backup-XXXXXXXXXX")
 trap 'rm -f -- "$spool"' EXIT
 entries=$(sudo -n -u "$web_user" -- find "$sites/$uri" -xdev ! -type s -printf . | wc -c)
-sudo -n -u "$web_user" -- tar -C "$sites" --one-file-system --warning=no-file-ignored \\
+# Not tar -C: the web user may pass through the directory of all sites, but not read it.
+cd "$sites"
+sudo -n -u "$web_user" -- tar --one-file-system --warning=no-file-ignored \\
     -I 'gzip -1' -cf - -- "$uri" >"$spool"
 digest=$(sha256sum <"$spool")
 trap - EXIT

@@ -9,7 +9,7 @@ from tasks.code import rsync
 from tasks.code.rsync import build_command, explain_failure
 from tasks.errors import AccessDenied, CommandFailed, PackmasterError, Unreachable
 from tasks.fleet import Node
-from tasks.ssh import Result
+from tasks.result import Result
 
 NODE = Node("w1", "192.0.2.1", "nginx", SecretStr("s3cret"), ("ssh-ed25519 AAAA",), port=2222)
 

@@ -15,7 +15,7 @@ from tasks.errors import (
     Unreachable,
 )
 from tasks.outcome import Outcome, Outcomes
-from tasks.ssh import Result
+from tasks.result import Result
 
 RESULT = Result("web1", ("nginx", "-t"), 1, b"", b"nginx: [emerg] unknown directive\n", 0.25)
 ERRORS = [

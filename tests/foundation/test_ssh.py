@@ -10,7 +10,9 @@ from pydantic import SecretStr
 
 from tasks.errors import AccessDenied, Unreachable
 from tasks.fleet import Node
-from tasks.ssh import Result, Ssh, connect, disconnect_all, load_private_key
+from tasks.handshake import load_private_key
+from tasks.result import Result
+from tasks.ssh import Ssh, connect, disconnect_all
 
 
 def make_node(private_key: str = "", **fields: object) -> Node:

@@ -11,7 +11,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from tasks import steps
 from tasks.errors import AccessDenied, CommandFailed, HostsFailed, PlanRefused, Unreachable
 from tasks.outcome import Outcome, Outcomes
-from tasks.ssh import Result
+from tasks.result import Result
 from tasks.steps import Gathered, fact_task, host_task, join, join_outcomes
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "no_backoff")
