@@ -80,7 +80,7 @@ class HostsFailed(PackmasterError):  # noqa: N818
     def __init__(self, outcomes: Outcomes) -> None:
         failed = outcomes.failed
         # One line each: the whole of every error is in the outcome table.
-        lines = [f"  {o.host}: {o.step}: {(o.error or '').strip().splitlines()[0]}" for o in failed]
+        lines = [f"  {o.host}: {o.step}: {(o.error or '').strip().partition(chr(10))[0]}" for o in failed]
         super().__init__("\n".join([f"{len(outcomes.failed_hosts)} host(s) failed:", *lines]))
         self.outcomes = outcomes
 

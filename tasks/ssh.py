@@ -25,13 +25,16 @@ from tasks.result import Result
 log = logging.getLogger(__name__)
 
 COMMAND_SECONDS = 60.0
-# sshd's MaxSessions is 10 by default; one is left for a person with a ControlMaster of the same login.
-CHANNELS_PER_HOST = 8
+# sshd's MaxSessions is 10 a connection by default, and one that was just closed may count beside its successor.
+CHANNELS_PER_HOST = 5
 # timeout(1) sends TERM, then KILL this much later; our own deadline comes after both.
 KILL_AFTER_SECONDS = 2
 POLL_SECONDS = 0.05
 GRACE_SECONDS = 5.0
-TIMEOUT_STATUS = frozenset({124, 137})
+# How long outputs may be silent after the exit status before what keeps them open is taken for a daemon.
+QUIET_SECONDS = 1.0
+KILLED_STATUS = 137
+TIMEOUT_STATUS = frozenset({124, KILLED_STATUS})
 
 
 class Ssh:
@@ -66,7 +69,7 @@ class Ssh:
         `meaning` is put before the error message when `check` is true and the status is not 0.
         """
         words = [*argv] if as_user is None else ["sudo", "-n", "-u", as_user, "--", *argv]
-        guarded = ["timeout", "-k", str(KILL_AFTER_SECONDS), f"{timeout:.0f}", *words]
+        guarded = ["timeout", "-k", str(KILL_AFTER_SECONDS), f"{timeout:.3f}", *words]
         # LC_ALL is set here because sshd's AcceptEnv cannot be relied upon, and parsers need C messages.
         line = "LC_ALL=C " + shlex.join(guarded)
         started = time.monotonic()
@@ -75,9 +78,7 @@ class Ssh:
         result = Result(self.node.name, tuple(words), status, out, err, time.monotonic() - started)
         log.debug("%s", result.describe())
         if status in TIMEOUT_STATUS and result.seconds >= timeout:
-            raise Unreachable(
-                self.node.name, f"`{shlex.join(words)[:200]}` did not finish in {timeout:.0f} s"
-            )
+            raise Unreachable(self.node.name, f"`{shlex.join(words)[:200]}` did not finish in {timeout:g} s")
         if check and not result.ok:
             raise CommandFailed(result, meaning)
         return result
@@ -129,7 +130,7 @@ class Ssh:
     def _execute(self, line: str, stdin: bytes | None, deadline: float) -> tuple[int, bytes, bytes]:
         transport = self._connected()
         try:
-            channel = transport.open_session(timeout=CONNECT_SECONDS)
+            channel = _open_session(transport)
         except (paramiko.SSHException, OSError, EOFError) as lost:
             self.close()
             raise Unreachable(self.node.name, f"the SSH connection was lost ({lost})") from lost
@@ -147,10 +148,22 @@ class Ssh:
             channel.close()
 
 
+def _open_session(transport: paramiko.Transport) -> paramiko.Channel:
+    """Open a session; where sshd allows fewer than we use, wait for one to become free."""
+    ends = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            return transport.open_session(timeout=CONNECT_SECONDS)
+        except paramiko.ChannelException:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(POLL_SECONDS)
+
+
 def _exchange(channel: paramiko.Channel, stdin: bytes, ends: float) -> tuple[int, bytes, bytes]:
     """Feed standard input and drain both outputs at once, so that no full pipe can block the command."""
     out, err = io.BytesIO(), io.BytesIO()
-    sent = 0
+    sent, heard = 0, time.monotonic()
     while True:
         if time.monotonic() > ends:
             raise TimeoutError
@@ -160,16 +173,29 @@ def _exchange(channel: paramiko.Channel, stdin: bytes, ends: float) -> tuple[int
         elif sent == len(stdin) and not channel.eof_sent:
             channel.shutdown_write()
         channel.settimeout(0.0 if sending else POLL_SECONDS)
-        quiet = not _drain(channel, out, err)
-        # A daemon that the command started may hold the outputs open for ever: the exit status is the end,
-        # once what was printed before it has been taken.
-        if channel.exit_status_ready() and (quiet or channel.eof_received):
+        if _drain(channel, out, err):
+            heard = time.monotonic()
+        # The status may come before the last of the output, and after it a daemon may hold the outputs open
+        # for ever: so the end is the end of the output, or a silence.
+        ended = channel.eof_received or channel.closed or time.monotonic() - heard > QUIET_SECONDS
+        if ended and channel.exit_status_ready():
             _drain(channel, out, err)
-            return channel.recv_exit_status(), out.getvalue(), err.getvalue()
-        if channel.closed:
-            raise EOFError("it ended without an exit status")
+            return _read_status(channel), out.getvalue(), err.getvalue()
         if channel.eof_received:
             channel.status_event.wait(POLL_SECONDS)
+
+
+def _read_status(channel: paramiko.Channel) -> int:
+    """The command's exit status, KILLED_STATUS when a signal ended it; EOFError when the connection is lost."""
+    status = channel.recv_exit_status()
+    if status != -1:
+        return status
+    # paramiko says -1 in both cases, and that its thread has ended only a moment later.
+    transport = channel.get_transport()
+    transport.join(QUIET_SECONDS)
+    if not transport.is_active():
+        raise EOFError("it ended without an exit status")
+    return KILLED_STATUS
 
 
 def _drain(channel: paramiko.Channel, out: io.BytesIO, err: io.BytesIO) -> bool:
