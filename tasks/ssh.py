@@ -25,7 +25,7 @@ from tasks.result import Result
 log = logging.getLogger(__name__)
 
 COMMAND_SECONDS = 60.0
-# sshd's MaxSessions is 10 a connection by default, and one that was just closed may count beside its successor.
+# sshd's MaxSessions is 10 a connection by default, and a session just closed may count beside its successor.
 CHANNELS_PER_HOST = 5
 # timeout(1) sends TERM, then KILL this much later; our own deadline comes after both.
 KILL_AFTER_SECONDS = 2
@@ -186,7 +186,7 @@ def _exchange(channel: paramiko.Channel, stdin: bytes, ends: float) -> tuple[int
 
 
 def _read_status(channel: paramiko.Channel) -> int:
-    """The command's exit status, KILLED_STATUS when a signal ended it; EOFError when the connection is lost."""
+    """The exit status, KILLED_STATUS when a signal ended the command; EOFError when the connection is lost."""
     status = channel.recv_exit_status()
     if status != -1:
         return status
