@@ -186,7 +186,7 @@ def _exchange(channel: paramiko.Channel, stdin: bytes, ends: float) -> tuple[int
 
 
 def _read_status(channel: paramiko.Channel) -> int:
-    """The exit status, KILLED_STATUS when a signal ended the command; EOFError when the connection is lost."""
+    """The exit status, KILLED_STATUS when a signal ended the command; EOFError for a lost connection."""
     status = channel.recv_exit_status()
     if status != -1:
         return status
