@@ -11,7 +11,6 @@ import os
 import sys
 import time
 from pathlib import Path
-from xmlrpc.client import Fault
 
 from deployments.demo_services import Services
 from deployments.demo_site import SITE, TITLE, publish_post, read_front_page, say
@@ -20,6 +19,7 @@ from tasks.errors import PackmasterError
 STATE = Path(os.environ.get("PACKMASTER_STATE", ".packmaster/demo")).resolve()
 NET = os.environ.get("PACKMASTER_NET", "10.213.41")
 NODES = {"web1": f"{NET}.11", "web2": f"{NET}.12", "web3": f"{NET}.13", "web4": f"{NET}.14"}
+PORTS = {name: int(os.environ.get("PACKMASTER_HTTP_BASE") or 8081) + n for n, name in enumerate(NODES)}
 SOURCE = Path(".packmaster/sources/wordpress").resolve()
 
 
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
         return 2
     try:
         run_demo(services)
-    except (PackmasterError, Fault) as failure:
+    except PackmasterError as failure:
         say(f"the demo failed: {failure}")
         return 1
     return 0
@@ -98,10 +98,12 @@ def report(services: Services, started: float) -> None:
         seen = "and shows the post" if post in body else "but does NOT show the post"
         if status != 200 or TITLE not in body or post not in body:
             raise PackmasterError(f"{name} answered {status} {seen}; look at http://{address}/")
-        say(f"  {name}  http://{address}/  answers {status} as {SITE} {seen}")
+        say(f"  {name}  http://{SITE}:{PORTS[name]}/  ({address})  answers {status} {seen}")
     say("")
-    say(f"  try it:  curl -H 'Host: {SITE}' http://{NODES['web3']}/")
-    say(f"  browser: put '{NODES['web1']} {SITE}' into /etc/hosts and open http://{SITE}/")
+    say(
+        f"  log in:  http://{SITE}:{PORTS['web1']}/wp-login.php as admin; the password is in the site's block"
+    )
+    say(f"  by hand: curl -H 'Host: {SITE}' http://{NODES['web3']}/")
     say(f"  the UI:  {services.ui}  (Runs: what was done; Artifacts: plans and outcomes; Blocks: the fleet)")
     say(f"  stop it: make down                         ({time.monotonic() - started:.0f} s in all)")
 
