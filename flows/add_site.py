@@ -124,7 +124,7 @@ def _given(names: list[str] | None, registered: list[str]) -> list[str]:
 
 
 def _kept(password: SecretStr | None) -> SecretStr:
-    return password if password and password.get_secret_value() else new_password()
+    return password or new_password()  # an empty SecretStr is false
 
 
 def refuse_without_release(nodes: tuple[Node, ...], platform: str) -> None:
