@@ -16,8 +16,13 @@ KEY = "inv-private-key-51d2"
 PASSWORD = "inv-admin-password-8e0f"
 
 
-def make_document(prefix: str) -> dict[str, Any]:
-    """A whole fleet, every name beginning with `prefix`, so that tests share only the server."""
+def make_document(prefix: str, *sections: str) -> dict[str, Any]:
+    """A fleet, or some sections of it, every name beginning with `prefix`: tests share only the server."""
+    document = make_fleet(prefix)
+    return {section: document[section] for section in sections or document}
+
+
+def make_fleet(prefix: str) -> dict[str, Any]:
     server = {"kind": "apache", "credentials": f"{prefix}-key", "host_keys": ["ssh-ed25519 AAAA"]}
     return {
         "ssh_credentials": {f"{prefix}-key": {"private_key": {"file": "id"}}},
@@ -124,7 +129,7 @@ def test_references_are_references_after_every_kind_of_update(tmp_path: Path, pr
 def test_an_update_shows_what_changes_and_keeps_what_the_file_leaves_out(
     tmp_path: Path, prefect_server: str
 ) -> None:
-    document = make_document("invc")
+    document = make_document("invc", "ssh_credentials", "web_servers")
     apply(write(tmp_path, document))
     document["web_servers"]["invc-web1"] |= {"address": "192.0.2.9", "ssh_port": 2222}
     shown = show(write(tmp_path, document))
@@ -141,7 +146,7 @@ def test_an_update_shows_what_changes_and_keeps_what_the_file_leaves_out(
 def test_a_secret_that_changes_is_named_and_not_shown(
     tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write(tmp_path, make_document("invd"))
+    path = write(tmp_path, make_document("invd", "database_servers"))
     apply(path)
     monkeypatch.setenv("INVENTORY_PASSWORD", "inv-new-password")
     shown = show(path)
@@ -157,14 +162,14 @@ def test_a_secret_that_changes_is_named_and_not_shown(
 def test_the_same_value_written_otherwise_is_no_change(
     tmp_path: Path, prefect_server: str, field: str, written: object
 ) -> None:
-    document = make_document("inve")
+    document = make_document("inve", "ssh_credentials", "web_servers")
     document["web_servers"]["inve-web1"][field] = written
     apply(write(tmp_path, document))
     assert set(apply(write(tmp_path, document)).values()) == {"unchanged"}
 
 
 def test_what_is_registered_already_need_not_stand_in_the_file(tmp_path: Path, prefect_server: str) -> None:
-    document = make_document("invf")
+    document = make_document("invf", "ssh_credentials", "web_servers", "clusters")
     apply(write(tmp_path, document))
     more = {"platforms": {"invf-shop": {"target": "invf-web", "source": "/srv/shop"}}}
     assert apply(write(tmp_path, more)) == {"invf-shop": "create"}
@@ -172,7 +177,7 @@ def test_what_is_registered_already_need_not_stand_in_the_file(tmp_path: Path, p
 
 
 def test_a_single_server_may_be_the_target(tmp_path: Path, prefect_server: str) -> None:
-    document = make_document("invg")
+    document = make_document("invg", "ssh_credentials", "web_servers", "clusters", "platforms")
     document["platforms"]["invg-blog"]["target"] = "invg-web1"
     apply(write(tmp_path, document))
     assert Platform.get("invg-blog", "a test").resolve().node_names == ("invg-web1",)
