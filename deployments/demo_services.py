@@ -9,21 +9,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from blocks import site_block_name
+from deployments.api import Api
 from deployments.demo_site import SITE, say
 from tasks.errors import PackmasterError
 
 POOL = "packmaster"
 START_SECONDS = 180
-RUN_SECONDS = 900
 # The recorder's defaults of 1 make the UI lag a minute behind a few thousand task runs.
 SERVER_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -77,8 +76,8 @@ class Services:
             raise PackmasterError(f"`packmaster {' '.join(arguments)}` failed; its message is above")
 
     def api(self) -> Api:
-        """The server's API, spoken to with plain HTTP."""
-        return Api(httpx.Client(base_url=self.api_url, timeout=60), self.ui)
+        """The server's API, as another system speaks to it."""
+        return Api(httpx.Client(base_url=self.api_url, timeout=60), self.ui, say)
 
     def admin_password(self) -> str:
         """The WordPress administrator's password, as add-site stored it (asked for with its secrets)."""
@@ -140,50 +139,6 @@ class Services:
         except (OSError, ValueError):
             return None
         return pid if b"prefect" in command and name.encode() in command else None
-
-
-@dataclass(frozen=True, slots=True)
-class Api:
-    """What another system does: look a deployment up, create a run, follow it."""
-
-    client: httpx.Client
-    ui: str
-
-    def reference(self, block_type: str, name: str) -> dict[str, Any]:
-        """A block as a run parameter: named, never sent."""
-        answer = self.client.get(f"/block_types/slug/{block_type}/block_documents/name/{name}")
-        answer.raise_for_status()
-        return {"$ref": {"block_document_id": answer.json()["id"]}}
-
-    def run(self, flow: str, parameters: Mapping[str, Any]) -> str:
-        """Trigger a deployment and follow the run to its end; its message, or PackmasterError."""
-        deployment = self.client.get(f"/deployments/name/{flow}/{flow}")
-        deployment.raise_for_status()
-        created = self.client.post(
-            f"/deployments/{deployment.json()['id']}/create_flow_run", json={"parameters": dict(parameters)}
-        )
-        if created.is_error:
-            raise PackmasterError(f"{flow} was not accepted: {created.text}")
-        run = created.json()
-        say(f"{flow}: {self.ui}/runs/flow-run/{run['id']}")
-        state = self._follow(run["id"])
-        if state["type"] != "COMPLETED":
-            raise PackmasterError(f"{flow} ended as {state['name']}: {state['message']}")
-        say(f"    {state['message']}")
-        return str(state["message"])
-
-    def _follow(self, run_id: str) -> dict[str, Any]:
-        shown = ""
-        ends = time.monotonic() + RUN_SECONDS
-        while time.monotonic() < ends:
-            state: dict[str, Any] = self.client.get(f"/flow_runs/{run_id}").json()["state"]
-            if state["name"] != shown:
-                shown = state["name"]
-                say(f"    {shown.lower()}")
-            if state["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}:
-                return state
-            time.sleep(1)
-        raise PackmasterError(f"the run {run_id} did not end within {RUN_SECONDS} s")
 
 
 @contextmanager

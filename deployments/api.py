@@ -1,0 +1,75 @@
+"""Packmaster's flows as another system triggers them: with nothing but HTTP."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from tasks.errors import PackmasterError
+
+RUN_SECONDS = 900
+BUSY_SECONDS = 60
+ENDED = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """What another system does: look a deployment up, create a run, follow it."""
+
+    client: httpx.Client
+    ui: str
+    say: Callable[[str], None]
+
+    def reference(self, block_type: str, name: str) -> dict[str, Any]:
+        """A block as a run parameter: named, never sent."""
+        answer = self._ask("GET", f"/block_types/slug/{block_type}/block_documents/name/{name}")
+        return {"$ref": {"block_document_id": answer.json()["id"]}}
+
+    def run(self, flow: str, parameters: Mapping[str, Any]) -> str:
+        """Trigger a deployment and follow the run to its end; its message, or PackmasterError."""
+        deployment = self._ask("GET", f"/deployments/name/{flow}/{flow}").json()
+        # With a key of its own, a request that has to be repeated still makes one run.
+        wanted = {"parameters": dict(parameters), "idempotency_key": str(uuid.uuid4())}
+        run = self._ask("POST", f"/deployments/{deployment['id']}/create_flow_run", wanted).json()
+        self.say(f"{flow}: {self.ui}/runs/flow-run/{run['id']}")
+        state = self._follow(run["id"])
+        if state["type"] != "COMPLETED":
+            raise PackmasterError(f"{flow} ended as {state['name']}: {state['message']}")
+        self.say(f"    {state['message']}")
+        return str(state["message"])
+
+    def _follow(self, run_id: str) -> dict[str, Any]:
+        shown = ""
+        ends = time.monotonic() + RUN_SECONDS
+        while time.monotonic() < ends:
+            state: dict[str, Any] = self._ask("GET", f"/flow_runs/{run_id}").json()["state"]
+            if state["name"] != shown:
+                shown = state["name"]
+                self.say(f"    {shown.lower()}")
+            if state["type"] in ENDED:
+                return state
+            time.sleep(1)
+        raise PackmasterError(f"the run {run_id} did not end within {RUN_SECONDS} s")
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
+        """One answer of the API; a server that is busy (503) or restarting is asked again for a while."""
+        ends = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                answer = self.client.request(method, path, json=body)
+                if answer.status_code != 503:
+                    break
+                problem = "it is busy"
+            except httpx.TransportError as silent:
+                problem = str(silent)
+            if time.monotonic() > ends:
+                raise PackmasterError(f"the Prefect server gave no answer in {BUSY_SECONDS} s: {problem}")
+            time.sleep(1)
+        if answer.is_error:
+            raise PackmasterError(f"{method} {path} was refused with {answer.status_code}: {answer.text}")
+        return answer
