@@ -26,6 +26,10 @@ class InventoryBlock(Block):
             )
         return self._block_document_name
 
+    def take_name(self, name: str) -> None:
+        """Give a new block the name that it is going to be saved under."""
+        self._block_document_name = name
+
     @classmethod
     def find(cls, name: str) -> Self | None:
         """The block registered as `name`, or None when there is none."""

@@ -20,11 +20,9 @@ from pydantic import Field
 
 from blocks import Cluster, Platform, WebServer
 from blocks.platform import ProfileName
-from flows.locks import hold
 from flows.operation import operation
-from flows.publish import conclude, publish_plan
 from flows.registry import list_sites_of
-from flows.release import carry_out, plan_deployment
+from flows.release import deploy
 from tasks.errors import PlanRefused
 from tasks.names import check_slug
 from tasks.outcome import Outcomes
@@ -36,12 +34,12 @@ Quorum = Annotated[int, Field(ge=1)] | None
 @operation("create-platform", runbook=__doc__, run_name="create {platform}")
 def create_platform(
     platform: str,
-    target: Cluster | WebServer | None = None,
-    source: str = "",
+    target: Cluster | WebServer,
+    source: str,
     ref: str = "",
     checksum: str = "",
     docroot: str = "",
-    profile: ProfileName | None = None,
+    profile: ProfileName = "php",
     keep_releases: Keep = 5,
     quorum: Quorum = None,
     composer: bool = True,
@@ -50,57 +48,37 @@ def create_platform(
     """Bring a codebase to every server of a cluster.
 
     Args:
-        platform: Its name; lower-case letters, digits and hyphens. What is left empty below is taken from
-            the registered platform of this name.
+        platform: Its name; lower-case letters, digits and hyphens.
         target: The cluster or web server to deploy to.
         source: A directory on the worker, a git URL, or a tar or zip archive (path or URL).
         ref: Branch, tag or commit of a git source.
         checksum: SHA-256 of an archive; needed when it is a URL.
         docroot: Directory inside the source that is served, such as web; empty for its top.
-        profile: What kind of application it is; plain PHP when nothing is registered.
+        profile: What kind of application it is.
         keep_releases: How many releases to keep for rollback.
         quorum: How many servers must have the release before it is switched; empty for all of them.
         composer: Run composer install where the source has a composer.json.
         dry_run: Only show what would be done.
     """
-    wanted = describe_platform(platform, target, source, ref, checksum, docroot, profile, keep_releases)
-    fleet = wanted.resolve()
-    with hold(fleet):
-        deployment = plan_deployment(wanted, fleet, quorum=quorum, composer=composer)
-        publish_plan(f"create {platform}", deployment.plan)
-        outcomes = deployment.unread
-        if not dry_run:
-            wanted.save(platform, overwrite=True)
-            outcomes += carry_out(deployment, fleet, list_sites_of(platform))
-    return conclude(f"create {platform}", outcomes)
+    refuse_move(platform, target)
+    wanted = Platform(
+        target=target,
+        source=source,
+        ref=ref,
+        checksum=checksum,
+        docroot=docroot,
+        profile=profile,
+        keep_releases=keep_releases,
+    )
+    wanted.take_name(platform)
+    return deploy(wanted, quorum=quorum, composer=composer, dry_run=dry_run)
 
 
-def describe_platform(
-    name: str,
-    target: Cluster | WebServer | None,
-    source: str,
-    ref: str,
-    checksum: str,
-    docroot: str,
-    profile: ProfileName | None,
-    keep_releases: int,
-) -> Platform:
-    """The platform as it is wanted: what was given, and else what is registered. Raises PlanRefused."""
-    check_slug(name, "platform name")
-    registered = Platform.find(name)
-    target = target or (registered.target if registered else None)
-    source = source or (registered.source if registered else "")
-    if target is None or not source:
-        what = "target" if target is None else "source"
-        raise PlanRefused(f"platform {name} is not registered and no {what} was given", f"Give its {what}")
+def refuse_move(name: str, target: Cluster | WebServer) -> None:
+    """Raise PlanRefused when the platform has sites on another target: they would be left behind."""
+    registered = Platform.find(check_slug(name, "platform name"))
     if registered and registered.target.name != target.name and list_sites_of(name):
         raise PlanRefused(
             f"platform {name} with its sites is on {registered.target.name}, not on {target.name}",
             "Deploy the source under another name there",
         )
-    given = {"ref": ref, "checksum": checksum, "docroot": docroot, "profile": profile}
-    kept = {field: getattr(registered, field) for field in given} if registered else {}
-    fields = kept | {field: value for field, value in given.items() if value}
-    wanted = Platform(target=target, source=source, keep_releases=keep_releases, **fields)
-    wanted._block_document_name = name
-    return wanted

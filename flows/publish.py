@@ -37,8 +37,8 @@ def publish_plan(about: str, *plans: Plan) -> bool:
     headline = "What this run is going to do." if work else "Nothing to do: everything is as desired."
     create_table_artifact(
         key=artifact_key("plan", about),
-        table=_same_columns(rows),
-        description=f"**Plan for {about}.** {headline}\n\n```\n{text}\n```",
+        table=_in_columns(rows),
+        description=f"**Plan for {about}.** {headline}",
     )
     return work
 
@@ -47,7 +47,7 @@ def publish_outcomes(about: str, outcomes: Outcomes) -> None:
     """Show what every step did on every host as the table `outcome-<about>`, failures first."""
     create_table_artifact(
         key=artifact_key("outcome", about),
-        table=_same_columns(outcomes.as_rows()),
+        table=_in_columns(outcomes.as_rows()),
         description=f"**Outcome for {about}.** {summarise(outcomes)}",
     )
     for outcome in outcomes.failed:
@@ -90,7 +90,19 @@ def failures_of(step: str, errors: Mapping[str, str]) -> Outcomes:
     return Outcomes(tuple(Outcome(host, step, error=error) for host, error in sorted(errors.items())))
 
 
-def _same_columns(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Give every row all columns: the UI takes its columns from the first row alone."""
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    return [{column: row.get(column, "") for column in columns} for row in rows] or [{"result": "nothing"}]
+def _in_columns(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Rows that the UI can show as one table: it takes the columns from the first row alone.
+
+    Where plans of several subjects come together, what they do not share goes into one column of details.
+    """
+    if len({tuple(row) for row in rows}) > 1:
+        return [_summarised(row) for row in rows]
+    return [dict(row) for row in rows] or [{"result": "nothing to do"}]
+
+
+def _summarised(row: Mapping[str, str]) -> dict[str, str]:
+    left = dict(row)
+    host, site = left.pop("host", ""), left.pop("site", "")
+    step = left.pop("step", "") or left.pop("action", "")
+    detail = left.pop("sql", "") or "; ".join(value for value in left.values() if value)
+    return {"where": host or site, "step": step, "detail": detail}

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from prefect import unmapped
+from prefect.client.schemas.objects import State
 
 from blocks import Platform, Site
 from flows.controller import work_directory
 from flows.gather import gather
-from flows.publish import announce
+from flows.locks import hold
+from flows.publish import announce, conclude, publish_plan
+from flows.registry import list_sites_of
 from tasks.code import (
     Built,
     Manifest,
@@ -46,6 +49,19 @@ class Deployment:
     built: Built
     plan: ReleasePlan
     unread: Outcomes
+
+
+def deploy(wanted: Platform, *, quorum: int | None, composer: bool, dry_run: bool) -> State[Outcomes]:
+    """The platform's source is a release, current on every server of its target; its block says so."""
+    fleet, about = wanted.resolve(), f"deploy {wanted.name}"
+    with hold(fleet):
+        deployment = plan_deployment(wanted, fleet, quorum=quorum, composer=composer)
+        publish_plan(about, deployment.plan)
+        outcomes = deployment.unread
+        if not dry_run:
+            wanted.save(wanted.name, overwrite=True)
+            outcomes += carry_out(deployment, fleet, list_sites_of(wanted.name))
+    return conclude(about, outcomes)
 
 
 def plan_deployment(platform: Platform, fleet: Target, *, quorum: int | None, composer: bool) -> Deployment:

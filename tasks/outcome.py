@@ -78,8 +78,8 @@ class Outcomes:
                 "host": o.host,
                 "step": o.step,
                 "result": o.verdict,
-                "detail": (o.error if o.error is not None else o.detail)[:2000],
                 "seconds": f"{o.seconds:.2f}",
+                "detail": (o.error if o.error is not None else o.detail)[:2000],
             }
             for o in ordered
         ]
