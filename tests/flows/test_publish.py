@@ -57,17 +57,34 @@ def test_artifact_keys_of_different_sites_differ() -> None:
     assert artifact_key("plan", "www.example.org") == "plan-www-example-org"
 
 
-def test_a_plan_is_a_table_with_all_columns_in_every_row(prefect_server: str) -> None:
+def test_plans_of_several_subjects_become_one_table(prefect_server: str) -> None:
+    """The UI takes the columns from the first row alone, so every row has the same ones."""
+
     @flow
     def show() -> bool:
-        return publish_plan("publish.one", Plan({"host": "web1"}), Plan({"host": "web2", "step": "stage"}))
+        code = Plan({"host": "web1", "action": "stage", "release": "r1", "reason": "new"})
+        grants = Plan({"step": "create user", "sql": "CREATE USER ..."})
+        return publish_plan("publish.one", code, grants)
 
     assert show() is True
     artifact = read_artifact(prefect_server, "plan-publish-one")
     assert artifact["type"] == "table"
-    assert json.loads(artifact["data"]) == [{"host": "web1", "step": ""}, {"host": "web2", "step": "stage"}]
+    assert json.loads(artifact["data"]) == [
+        {"where": "web1", "step": "stage", "detail": "r1; new"},
+        {"where": "", "step": "create user", "detail": "CREATE USER ..."},
+    ]
     assert "What this run is going to do" in artifact["description"]
-    assert "web2 stage" in artifact["description"]
+
+
+def test_a_plan_of_one_subject_keeps_its_columns(prefect_server: str) -> None:
+    rows = [{"host": "web1", "release": "r1"}, {"host": "web2", "release": "r1"}]
+
+    @flow
+    def show() -> bool:
+        return publish_plan("publish.five", Plan(*rows))
+
+    assert show() is True
+    assert json.loads(read_artifact(prefect_server, "plan-publish-five")["data"]) == rows
 
 
 def test_an_empty_plan_says_so(prefect_server: str) -> None:
@@ -78,7 +95,7 @@ def test_an_empty_plan_says_so(prefect_server: str) -> None:
     assert show() is False
     artifact = read_artifact(prefect_server, "plan-publish-two")
     assert "Nothing to do: everything is as desired" in artifact["description"]
-    assert json.loads(artifact["data"]) == [{"result": "nothing"}]
+    assert json.loads(artifact["data"]) == [{"result": "nothing to do"}]
 
 
 def test_a_good_end_completes_the_flow_with_a_sentence(prefect_server: str) -> None:
