@@ -59,7 +59,6 @@ class WebServer(InventoryBlock):
             private_key=self.credentials.private_key,
             host_keys=tuple(self.host_keys),
             port=self.ssh_port,
-            user=self.credentials.username,
             admin_user=self.credentials.admin_username,
             http_port=self.http_port,
         )

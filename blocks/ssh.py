@@ -5,13 +5,12 @@ from __future__ import annotations
 from pydantic import Field, HttpUrl, SecretStr
 
 from blocks.inventory_block import InventoryBlock
-from tasks.fleet import PLATFORM_USER
 
 UNIX_USER = r"^[a-z_][a-z0-9_-]{0,31}$"
 
 
 class SshCredentials(InventoryBlock):
-    """A key and the two accounts it opens: the platform user, and the one that prepares servers.
+    """A key and the account that prepares servers; all else is done as the platform user, aegir.
 
     Example:
         ```python
@@ -35,11 +34,5 @@ class SshCredentials(InventoryBlock):
         default="root",
         title="Admin user",
         description="Used by prepare-server only: root, or a user who may run everything with sudo.",
-        pattern=UNIX_USER,
-    )
-    username: str = Field(
-        default=PLATFORM_USER,
-        title="Platform user",
-        description="Used by all other flows; prepare-server creates it.",
         pattern=UNIX_USER,
     )

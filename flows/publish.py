@@ -105,4 +105,4 @@ def _summarised(row: Mapping[str, str]) -> dict[str, str]:
     host, site = left.pop("host", ""), left.pop("site", "")
     step = left.pop("step", "") or left.pop("action", "")
     detail = left.pop("sql", "") or "; ".join(value for value in left.values() if value)
-    return {"where": host or site, "step": step, "detail": detail}
+    return {"where": " ".join(filter(None, (host, site))), "step": step, "detail": detail}

@@ -68,7 +68,9 @@ def plan_deployment(platform: Platform, fleet: Target, *, quorum: int | None, co
     """Build the platform's source and plan its release; raises PlanRefused with what stands in the way."""
     profile, name = load_profile(platform.profile), platform.name
     spec = parse_source(platform.source, platform.ref, platform.checksum)
-    built = build_code(spec, overlay_files(profile, platform.docroot), work_directory(), composer=composer)
+    overlay, inside = overlay_files(profile, platform.docroot), check_docroot(platform.docroot)
+    excluded = [f"{inside}/{path}".lstrip("/") for path in profile.excluded]
+    built = build_code(spec, overlay, work_directory(), composer=composer, excluded=excluded)
     refuse_missing_docroot(built.manifest, platform.docroot, platform.source)
     facts = gather("read releases", read_code.map(fleet.nodes, unmapped(name)))
     desired = describe_release(built, name, facts.seen, fleet.nodes, work_directory())
@@ -134,6 +136,9 @@ def carry_out(deployment: Deployment, fleet: Target, sites: Sequence[Site]) -> O
     if not outcomes.failed:
         outcomes += join_outcomes(prune.map(pruning, unmapped(plan)))
         if plan.switching_hosts:
+            # Observed on the servers, so that a first run that was killed does not swallow it.
+            if not any(host.previous for host in plan.hosts):
+                announce("platform.created", platform.name, {"release": plan.release})
             announce("platform.switched", platform.name, {"release": plan.release})
     return outcomes or as_desired("release", plan.release, fleet)
 

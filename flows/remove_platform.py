@@ -65,7 +65,7 @@ def remove_platform(platform: Platform, dry_run: bool = False) -> State[Outcomes
         if not dry_run and not outcomes.failed:
             outcomes += join_outcomes(remove_code.map(fleet.nodes, unmapped(name)))
             if not outcomes.failed:
-                Platform.delete(name)
+                Platform.unregister(name)
                 announce("platform.removed", name)
     return conclude(f"remove {name}", outcomes)
 

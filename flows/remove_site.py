@@ -81,7 +81,7 @@ def remove_site(site: Site, dry_run: bool = False) -> State[Outcomes]:
                 lambda: drop_database(removal),
             )
             if not outcomes.failed:
-                Site.delete(site.name)
+                Site.unregister(site.name)
                 announce("site.removed", site.uri, {"backup": backup.directory})
     return conclude(about, outcomes)
 

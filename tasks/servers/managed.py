@@ -106,6 +106,10 @@ def _sudoers(kind: ServerKind) -> str:
 # Releases are immutable and php-fpm is reloaded after a switch: opcache only checks for people who edit by
 # hand; every two seconds costs nothing measurable.
 _POOL = f"""; {_HEAD}
+[global]
+; A reload lets requests that are being answered finish; by default it cuts them off.
+process_control_timeout = 10s
+
 [packmaster]
 user = {WEB_GROUP}
 group = {WEB_GROUP}
@@ -146,8 +150,8 @@ _NGINX_TEST = f"""#!/bin/sh
 # {_HEAD}
 # Tests the staged configuration with the real binary, and nothing else: it takes no arguments.
 set -eu
-umask 077
 variant=/etc/nginx/packmaster-staged.conf
-sed 's#{CONFIG}/live/#{CONFIG}/staged/#' {NGINX_CONF} >"$variant"
+# Only here: what nginx itself makes, such as its pid file, keeps its usual mode.
+(umask 077; sed 's#{CONFIG}/live/#{CONFIG}/staged/#' {NGINX_CONF} >"$variant")
 exec /usr/sbin/nginx -t -q -c "$variant"
 """

@@ -25,8 +25,10 @@ class Profile:
     """An application. `{uri}` in a value stands for the site's host name.
 
     `data` are directories in the site's data directory that PHP may write; `mounts` map URL prefixes to
-    some of them. `link` is where the document root has to lead to the site's data directory. `settings` is
-    the template of the settings file and `installer` the script that installs, or empty.
+    some of them. `excluded` are paths in the document root (`*` is any one name) that are data or secrets of
+    one installation, and no part of a release. `link` is where the document root has to lead to the site's
+    data directory. `settings` is the template of the settings file and `installer` the script that installs,
+    or empty.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Profile:
     mounts: tuple[tuple[str, str], ...] = ()
     denied: tuple[str, ...] = ()
     php_denied: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
     front_controller: str = "index.php"
     link: str | None = None
     settings: str = field(default="", repr=False)
@@ -50,6 +53,7 @@ _PROFILES = {
             "wordpress",
             "WordPress",
             mounts=(("/wp-content/uploads/", "files"),),
+            excluded=("wp-content/uploads",),
             settings=_read("wordpress/settings.php"),
             installer=_read("wordpress/install.php"),
         ),
@@ -63,6 +67,7 @@ _PROFILES = {
             # Other sites are linked there, too: denying only the own directory would run their uploads.
             denied=("/sites/",),
             php_denied=("/sites/all/", "/sites/default/"),
+            excluded=("sites/*/files", "sites/*/private", "sites/*/settings.local.php"),
             link="sites/{uri}",
             settings=_read("drupal/settings.php"),
             installer=_read("drupal/install.php"),
