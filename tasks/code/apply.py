@@ -7,22 +7,18 @@ size and time), bring what changed with rsync, check everything and give it its 
 
 from __future__ import annotations
 
-import io
 import logging
-import os
-import tarfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from tasks.code.facts import check_release, platform_directory
 from tasks.code.listing import Difference, compare_listing, parse_listing
-from tasks.code.manifest import Change, Entry, Manifest, compare_manifests, digest_of_contents
-from tasks.code.release import HostPlan, ReleasePlan
+from tasks.code.manifest import Manifest, digest_of_contents
+from tasks.code.parcel import Parcel, make_parcel
+from tasks.code.release import ReleasePlan
 from tasks.code.rsync import Progress, transfer
-from tasks.code.scan import check_relative
 from tasks.code.scripts import DISCARD, FINISH, PREPARE, PRUNE, READ_LISTING, REMOVE_PLATFORM, SWITCH, VERIFY
 from tasks.errors import CommandFailed, Drift, PlanRefused
-from tasks.fleet import SITES
 from tasks.outcome import Outcome
 from tasks.ssh import Ssh
 
@@ -54,40 +50,39 @@ def stage_release(
     if not part.stage:
         return Outcome(ssh.node.name, "stage", detail=f"{plan.release} is there")
     directory, staging = platform_directory(plan.platform), f".staging-{check_release(plan.release)}"
-    change = _change_for(part, base, manifest)
-    ours = _only_in_overlay(tree, overlay or {})
-    sent = [entry for entry in change.sent if entry.path not in ours]
+    if part.base is not None and (base is None or base.digest != part.base_content):
+        raise PlanRefused(f"{part.host}: the manifest of the base {part.base} is not at hand", "Plan again")
+    files, links = tuple(sorted((overlay or {}).items())), tuple(sorted((site_links or {}).items()))
+    parcel = make_parcel(plan.release, manifest, base if part.base else None, tree, files, links)
     ssh.run_script(
         PREPARE,
         *(directory, plan.release, part.base or ""),
-        stdin=b"".join(b"./%s\0" % path for path in change.unlinked),
+        stdin=b"".join(b"./%s\0" % path for path in parcel.change.unlinked),
         timeout=STAGE_SECONDS,
         meaning=f"cannot prepare {staging}",
     )
-    if sent:
-        names, size = (entry.path for entry in sent), sum(entry.size for entry in sent)
+    if parcel.by_rsync:
+        names, size = (entry.path for entry in parcel.by_rsync), sum(entry.size for entry in parcel.by_rsync)
         transfer(ssh.node, tree, names, f"{directory}/releases/{staging}", size=size, on_progress=on_progress)
-    payload = _pack(plan.release, change.sent, manifest, overlay or {}, site_links or {})
-    _finish(ssh, plan, change, manifest, payload)
-    detail = f"{plan.release}: {len(sent)} entries, {change.size:,} bytes sent"
+    _finish(ssh, plan, parcel, manifest)
+    sent = parcel.change
+    detail = f"{plan.release}: {len(sent.sent)} entries, {sent.size:,} bytes sent"
     return Outcome(ssh.node.name, "stage", changed=True, detail=detail)
 
 
-def _only_in_overlay(tree: Path, overlay: Mapping[str, bytes]) -> set[bytes]:
-    """The overlay's files, and those of its directories that the source does not have."""
-    ours = {os.fsencode(path) for path in overlay}
-    for path in overlay:
-        ours |= {os.fsencode(str(up)) for up in PurePosixPath(path).parents if not (tree / up).is_dir()}
-    return ours
-
-
-def _finish(ssh: Ssh, plan: ReleasePlan, change: Change, manifest: Manifest, payload: bytes) -> None:
+def _finish(ssh: Ssh, plan: ReleasePlan, parcel: Parcel, manifest: Manifest) -> None:
     """The staged directory is what the manifest says, and has its name; or it is thrown away."""
     directory, staging = platform_directory(plan.platform), f".staging-{plan.release}"
     finished = ssh.run_script(
         FINISH,
-        *(directory, plan.release, manifest.structure, digest_of_contents(change.sent), manifest.digest),
-        stdin=payload,
+        *(
+            directory,
+            plan.release,
+            manifest.structure,
+            digest_of_contents(parcel.change.sent),
+            manifest.digest,
+        ),
+        stdin=parcel.payload,
         timeout=STAGE_SECONDS,
         check=False,
     )
@@ -161,37 +156,3 @@ def remove_platform(ssh: Ssh, platform: str) -> Outcome:
     return Outcome(
         ssh.node.name, "remove code", changed, "its releases are gone" if changed else "nothing there"
     )
-
-
-def _change_for(part: HostPlan, base: Manifest | None, manifest: Manifest) -> Change:
-    if part.base is None:
-        return Change((), tuple(manifest))
-    if base is None or base.digest != part.base_content:
-        raise PlanRefused(f"{part.host}: the manifest of the base {part.base} is not at hand", "Plan again")
-    return compare_manifests(base, manifest)
-
-
-def _pack(
-    release: str,
-    sent: Iterable[Entry],
-    manifest: Manifest,
-    overlay: Mapping[str, bytes],
-    site_links: Mapping[str, str],
-) -> bytes:
-    """What FINISH unpacks in the platform's directory."""
-    paths = b"".join(b"./%s\0" % entry.path for entry in sent if entry.kind == "f")
-    files = {f"releases/.staging-{release}/{path}": content for path, content in overlay.items()}
-    files |= {f"manifests/.new-{release}": manifest.text, f"manifests/.sent-{release}": paths}
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1, format=tarfile.GNU_FORMAT) as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-        for path, target in site_links.items():
-            if not target.startswith(f"{SITES}/") or ".." in target.split("/"):
-                raise PlanRefused(f"{target!a} is no data directory of a site", f"They are under {SITES}")
-            member = tarfile.TarInfo(f"releases/.staging-{release}/{check_relative(path)}")
-            member.type, member.linkname = tarfile.SYMTYPE, target
-            archive.addfile(member)
-    return packed.getvalue()

@@ -28,6 +28,16 @@ _LISTING = (
     f" | sort -z | {_DIGEST}"
 )
 
+# Both of the above in one walk through the tree, into the files $structure and $listing.
+_WALK_ONCE = (
+    f"find . -mindepth 1 \\( {_NOT_SITE_LINKS} \\)"
+    " -o -type d -fprintf \"$structure\" 'd %m\\t%P\\0' -fprintf \"$listing\" 'd %m %U %G\\t%P\\0'"
+    " -o -type l -fprintf \"$structure\" 'l\\t%P\\t%l\\0' -fprintf \"$listing\" 'l\\t%P\\t%l\\0'"
+    " -o -type f -fprintf \"$structure\" 'f %m %s\\t%P\\0'"
+    " -fprintf \"$listing\" '%y %m %s %T@ %U %G\\t%P\\0'"
+    " -o -fprintf \"$structure\" '%y\\t%P\\0' -fprintf \"$listing\" '%y %m %s %T@ %U %G\\t%P\\0'"
+)
+
 # $2: `none`, `current` or `all`: whose listing is computed again.
 READ_FACTS = f"""
 probe=$1
@@ -90,18 +100,19 @@ umask 022
 cd "$1"
 tar -xzf - --no-same-owner --no-overwrite-dir
 cd "releases/.staging-$2"
-find . -type d -name .rsync-partial -prune -exec rm -rf {{}} +
-seen=$({_STRUCTURE})
+structure=$1/manifests/.structure-$2 listing=$1/manifests/.listing-$2
+{_WALK_ONCE}
+seen=$(sort -z "$structure" | {_DIGEST})
 [ "$seen" = "$3" ] || {{ echo structure; exit 65; }}
 seen=$(xargs -0 -r b2sum -z -l 256 -- <"$1/manifests/.sent-$2" | {_DIGEST})
 [ "$seen" = "$4" ] || {{ echo contents; exit 65; }}
 cd "$1/manifests"
 seen=$(b2sum -l 256 ".new-$2" | cut -d ' ' -f 1)
 [ "$seen" = "$5" ] || {{ echo manifest; exit 65; }}
-listing=$(cd "$1/releases/.staging-$2" && {_LISTING})
-{{ printf '#: content %s\\n#: listing %s\\n' "$5" "$listing"; cat ".new-$2"; }} >".done-$2"
+seen=$(sort -z "$listing" | {_DIGEST})
+{{ printf '#: content %s\\n#: listing %s\\n' "$5" "$seen"; cat ".new-$2"; }} >".done-$2"
 mv -T ".done-$2" "$2"
-rm -f ".new-$2" ".sent-$2"
+rm -f ".new-$2" ".sent-$2" "$structure" "$listing"
 mv -T "$1/releases/.staging-$2" "$1/releases/$2"
 """
 
@@ -175,7 +186,7 @@ if [ -d releases ]; then
     done
     cd ..
 fi
-if [ -d manifests ]; then rm -f manifests/.new-* manifests/.sent-* manifests/.done-*; fi
+if [ -d manifests ]; then rm -f manifests/.[a-z]*-*; fi
 for name in releases manifests; do [ ! -d "$name" ] || rmdir "$name"; done
 cd ..
 rmdir "$1"
