@@ -48,7 +48,9 @@ class Cluster(InventoryBlock):
 
 def resolve_servers(names: tuple[str, ...], asked_by: str) -> tuple[Node, ...]:
     """The named web servers as nodes, in order; raises PlanRefused when two of them are one machine."""
-    nodes = tuple(WebServer.get(name, asked_by).node() for name in names)
+    registered = WebServer.find_all()
+    # A name that is not there is asked for once more, alone: the answer is the message.
+    nodes = tuple((registered.get(name) or WebServer.get(name, asked_by)).node() for name in names)
     seen: dict[tuple[str, int], str] = {}
     for node in nodes:
         other = seen.setdefault((node.address, node.port), node.name)

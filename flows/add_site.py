@@ -74,7 +74,7 @@ def add_site(
         publish_plan(f"add {uri}", *work.plans)
         outcomes = work.unread
         if not dry_run and not outcomes.failed:
-            site.save(site_block_name(uri), overwrite=True)
+            site.register()
             outcomes += in_order(
                 lambda: make_data(work),
                 lambda: open_databases(work),
@@ -105,7 +105,7 @@ def describe_site(
         raise PlanRefused(f"the database of {uri} is on {registered.database.name}", "Choose that server")
     for name in [*(aliases or []), *(redirects or [])]:
         check_host_name(name, f"alias of {uri}")
-    return Site(
+    site = Site(
         uri=uri,
         platform=platform,
         database=database,
@@ -117,6 +117,8 @@ def describe_site(
         database_password=_kept(registered.database_password if registered else None),
         admin_password=_kept(registered.admin_password if registered else None),
     )
+    site.take_name(site_block_name(uri))
+    return site
 
 
 def _given(names: list[str] | None, registered: list[str]) -> list[str]:

@@ -14,13 +14,15 @@ from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency.sync import concurrency
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists
 
 from tasks.errors import Unreachable
 from tasks.fleet import Database, Target
 
 LEASE_SECONDS = 60.0
 WAIT_SECONDS = 1800.0
+# The most that the server gives at once.
+PAGE = 200
 
 
 @contextmanager
@@ -60,13 +62,15 @@ def lock_name(kind: str, name: str) -> str:
 def _create_missing(names: list[str]) -> None:
     """Make sure each limit exists: `strict` refuses a missing one, and without it anyone would be let in."""
     with get_client(sync_client=True) as client:
-        for name in names:
-            try:
-                client.read_global_concurrency_limit_by_name(name)
-            except ObjectNotFound:
-                _create(client, name)
+        for name in sorted(set(names) - _read_existing(client)):
+            with suppress(ObjectAlreadyExists):
+                client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
 
 
-def _create(client: SyncPrefectClient, name: str) -> None:
-    with suppress(ObjectAlreadyExists):
-        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
+def _read_existing(client: SyncPrefectClient) -> set[str]:
+    existing: set[str] = set()
+    while page := client.read_global_concurrency_limits(limit=PAGE, offset=len(existing)):
+        existing |= {limit.name for limit in page}
+        if len(page) < PAGE:
+            break
+    return existing

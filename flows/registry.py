@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from prefect.client.orchestration import get_client
-from prefect.exceptions import ObjectNotFound
-
 from blocks import Site
 from tasks.errors import PlanRefused
 
 
 def list_sites() -> tuple[Site, ...]:
     """Every registered site, by host name."""
-    slug = Site.get_block_type_slug()
-    with get_client(sync_client=True) as client:
-        try:
-            documents = client.read_block_documents_by_type(slug, include_secrets=False)
-        except ObjectNotFound:
-            return ()
-    names = [document.name for document in documents if document.name is not None]
-    return tuple(sorted((Site.get(name, "the registry") for name in names), key=lambda site: site.uri))
+    return tuple(sorted(Site.find_all().values(), key=lambda site: site.uri))
 
 
 def list_sites_of(platform: str) -> tuple[Site, ...]:

@@ -59,8 +59,8 @@ def deploy(wanted: Platform, *, quorum: int | None, composer: bool, dry_run: boo
         publish_plan(about, deployment.plan)
         outcomes = deployment.unread
         if not dry_run:
-            wanted.save(wanted.name, overwrite=True)
-            outcomes += carry_out(deployment, fleet, list_sites_of(wanted.name))
+            wanted.register()
+            outcomes += carry_out(deployment, fleet)
     return conclude(about, outcomes)
 
 
@@ -113,9 +113,12 @@ def plan_repair(platform: Platform, fleet: Target) -> tuple[Deployment | None, O
     return deployment, facts.unread + found
 
 
-def carry_out(deployment: Deployment, fleet: Target, sites: Sequence[Site]) -> Outcomes:
+def carry_out(deployment: Deployment, fleet: Target) -> Outcomes:
     """Stage the release everywhere, then switch everywhere or nowhere, then prune what is too old."""
     plan, platform = deployment.plan, deployment.platform
+    if not plan:
+        return as_desired("release", plan.release, fleet)
+    sites = list_sites_of(platform.name)
     staging = [node for node in fleet.nodes if node.name in plan.staging_hosts]
     links = site_links(platform, sites)
     outcomes = join_outcomes(
@@ -140,7 +143,7 @@ def carry_out(deployment: Deployment, fleet: Target, sites: Sequence[Site]) -> O
             if not any(host.previous for host in plan.hosts):
                 announce("platform.created", platform.name, {"release": plan.release})
             announce("platform.switched", platform.name, {"release": plan.release})
-    return outcomes or as_desired("release", plan.release, fleet)
+    return outcomes
 
 
 def as_desired(step: str, detail: str, fleet: Target) -> Outcomes:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from prefect.client.schemas.objects import State
 
-from blocks import Platform, Site
+from blocks import Platform
 from flows.convergence import (
     Convergence,
     close_databases,
@@ -51,15 +51,13 @@ def verify_platform(platform: Platform, dry_run: bool = False) -> State[Outcomes
         publish_plan(about, *([repair.plan] if repair else []), *(work.plans if work else ()))
         outcomes += work.unread if work else Outcomes()
         if not dry_run:
-            outcomes += converge(repair, work, alive, sites)
+            outcomes += converge(repair, work, alive)
     return conclude(about, outcomes)
 
 
-def converge(
-    repair: Deployment | None, work: Convergence | None, alive: Target, sites: tuple[Site, ...]
-) -> Outcomes:
+def converge(repair: Deployment | None, work: Convergence | None, alive: Target) -> Outcomes:
     """Put everything right that differs; what fails in one part does not keep the other parts from it."""
-    outcomes = carry_out(repair, alive, sites) if repair else Outcomes()
+    outcomes = carry_out(repair, alive) if repair else Outcomes()
     if work is None:
         return outcomes
     for part in (make_data, open_databases):

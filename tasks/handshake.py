@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import socket
 
 import paramiko
@@ -11,6 +12,9 @@ from tasks.errors import AccessDenied, Unreachable
 from tasks.fleet import Node
 
 CONNECT_SECONDS = 10.0
+
+# It logs a traceback for each connection that ends; ours become errors that say what to do.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 
 def open_transport(node: Node) -> paramiko.Transport:
