@@ -76,6 +76,11 @@ def plan_deployment(platform: Platform, fleet: Target, *, quorum: int | None, co
     desired = describe_release(built, name, facts.seen, fleet.nodes, work_directory())
     now, keep = datetime.now(UTC), platform.keep_releases
     plan = plan_release(name, desired, facts.seen, now=now, missing=facts.missing, quorum=quorum, keep=keep)
+    if set(plan.switching_hosts) - set(plan.staging_hosts):
+        # Only current releases were looked at, and one that was changed since must not become current again.
+        facts = gather("read releases", read_code.map(fleet.nodes, unmapped(name), unmapped("all")))
+        missing = facts.missing
+        plan = plan_release(name, desired, facts.seen, now=now, missing=missing, quorum=quorum, keep=keep)
     return Deployment(platform, built, plan, facts.unread)
 
 
