@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from prefect import get_run_logger
@@ -12,6 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Completed
 
+from tasks.errors import PlanRefused
 from tasks.outcome import Outcome, Outcomes
 
 
@@ -54,6 +56,17 @@ def publish_outcomes(about: str, outcomes: Outcomes) -> None:
         announce(
             "host.failed", outcome.host, {"about": about, "step": outcome.step, "error": outcome.error or ""}
         )
+
+
+@contextmanager
+def explaining(about: str, unread: Outcomes) -> Generator[None]:
+    """When the block refuses to plan, the table and the events say why each host could not be read."""
+    try:
+        yield
+    except PlanRefused:
+        if unread:
+            publish_outcomes(about, unread)
+        raise
 
 
 def summarise(outcomes: Outcomes) -> str:

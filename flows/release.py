@@ -13,9 +13,10 @@ from blocks import Platform, Site
 from flows.controller import work_directory
 from flows.gather import gather
 from flows.locks import hold
-from flows.publish import announce, conclude, publish_plan
+from flows.publish import announce, conclude, explaining, publish_plan
 from flows.registry import list_sites_of
 from tasks.code import (
+    Audit,
     Built,
     Manifest,
     ReleasePlan,
@@ -66,20 +67,27 @@ def deploy(wanted: Platform, *, quorum: int | None, composer: bool, dry_run: boo
 
 def plan_deployment(platform: Platform, fleet: Target, *, quorum: int | None, composer: bool) -> Deployment:
     """Build the platform's source and plan its release; raises PlanRefused with what stands in the way."""
-    profile, name = load_profile(platform.profile), platform.name
+    profile = load_profile(platform.profile)
     spec = parse_source(platform.source, platform.ref, platform.checksum)
     overlay, inside = overlay_files(profile, platform.docroot), check_docroot(platform.docroot)
     excluded = [f"{inside}/{path}".lstrip("/") for path in profile.excluded]
     built = build_code(spec, overlay, work_directory(), composer=composer, excluded=excluded)
     refuse_missing_docroot(built.manifest, platform.docroot, platform.source)
-    facts = gather("read releases", read_code.map(fleet.nodes, unmapped(name)))
-    desired = describe_release(built, name, facts.seen, fleet.nodes, work_directory())
-    now, keep = datetime.now(UTC), platform.keep_releases
-    plan = plan_release(name, desired, facts.seen, now=now, missing=facts.missing, quorum=quorum, keep=keep)
-    if set(plan.switching_hosts) - set(plan.staging_hosts):
+    deployment = _plan_from("current", platform, built, fleet, quorum)
+    if set(deployment.plan.switching_hosts) - set(deployment.plan.staging_hosts):
         # Only current releases were looked at, and one that was changed since must not become current again.
-        facts = gather("read releases", read_code.map(fleet.nodes, unmapped(name), unmapped("all")))
-        missing = facts.missing
+        deployment = _plan_from("all", platform, built, fleet, quorum)
+    return deployment
+
+
+def _plan_from(
+    audit: Audit, platform: Platform, built: Built, fleet: Target, quorum: int | None
+) -> Deployment:
+    name, now = platform.name, datetime.now(UTC)
+    facts = gather("read releases", read_code.map(fleet.nodes, unmapped(name), unmapped(audit)))
+    desired = describe_release(built, name, facts.seen, fleet.nodes, work_directory())
+    keep, missing = platform.keep_releases, facts.missing
+    with explaining(f"deploy {name}", facts.unread):
         plan = plan_release(name, desired, facts.seen, now=now, missing=missing, quorum=quorum, keep=keep)
     return Deployment(platform, built, plan, facts.unread)
 

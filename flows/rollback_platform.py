@@ -18,7 +18,7 @@ from blocks import Platform
 from flows.gather import gather
 from flows.locks import hold
 from flows.operation import operation
-from flows.publish import announce, conclude, publish_plan
+from flows.publish import announce, conclude, explaining, publish_plan
 from flows.registry import list_sites_of
 from flows.release import as_desired, switch_everywhere
 from tasks.code import plan_rollback, read_code
@@ -39,7 +39,8 @@ def rollback_platform(platform: Platform, release: str = "", dry_run: bool = Fal
     fleet, about = platform.resolve(), f"roll {platform.name} back"
     with hold(fleet):
         facts = gather("read releases", read_code.map(fleet.nodes, unmapped(platform.name), unmapped("all")))
-        plan = plan_rollback(platform.name, facts.seen, to=release or None, missing=facts.missing)
+        with explaining(about, facts.unread):
+            plan = plan_rollback(platform.name, facts.seen, to=release or None, missing=facts.missing)
         publish_plan(about, plan)
         outcomes = facts.unread
         if not dry_run:

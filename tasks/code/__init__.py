@@ -26,6 +26,7 @@ from tasks.ssh import connect
 from tasks.steps import fact_task, host_task
 
 __all__ = [
+    "Audit",
     "Built",
     "CodeFacts",
     "Desired",

@@ -1,0 +1,279 @@
+"""The bed's servers as an operator registers them, flows run on them, and what one sees afterwards."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from blocks import Cluster, DatabaseServer, Platform, Site, SshCredentials, WebServer, site_block_name
+from flows.locks import lock_name
+from tasks.fleet import Node
+from tasks.outcome import Outcomes
+from tests.nodes.prepared import KINDS, node_of
+
+ROOT = Path(__file__).resolve().parents[2]
+HTTP_SECONDS = 30
+# What changes without anybody having done anything is left out: access times, and what PHP caches.
+SNAPSHOT = r"""
+find /var/aegir /etc/apache2 /etc/nginx /etc/php /etc/sudoers.d /usr/local/sbin \
+    -printf '%p|%y|%m|%u:%g|%s|%T@|%l\n' 2>/dev/null | cat -v | sort
+"""
+GRANTS = (
+    "SELECT User, Host FROM mysql.user ORDER BY 1, 2; SELECT Db, User, Host FROM mysql.db ORDER BY 1, 2, 3"
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: str
+    location: str
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """web1 ... web4 as the cluster `flows-web`, and the database `flows-db`."""
+
+    nodes: tuple[Node, ...]
+    cluster: Cluster
+    database: DatabaseServer
+    credentials: SshCredentials
+    secrets: tuple[str, ...]
+    home: Path
+    api: httpx.Client
+    execute: Callable[..., str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(node.name for node in self.nodes)
+
+    def node(self, name: str) -> Node:
+        return next(node for node in self.nodes if node.name == name)
+
+    def get(self, name: str, host: str, path: str = "/", posted: bytes | None = None) -> Answer:
+        """What a visitor gets who reaches one node only."""
+        connection = http.client.HTTPConnection(self.node(name).address, 80, timeout=HTTP_SECONDS)
+        try:
+            headers = {"Host": host, "Content-Type": "text/xml"}
+            connection.request("POST" if posted else "GET", path, posted, headers)
+            response = connection.getresponse()
+            body = response.read().decode("utf-8", "replace")
+            return Answer(response.status, body, response.getheader("Location") or "")
+        finally:
+            connection.close()
+
+    def bodies(self, host: str, path: str = "/", names: tuple[str, ...] = ()) -> list[str]:
+        """What each node answers with 200; any other status fails."""
+        answers = {name: self.get(name, host, path) for name in names or self.names}
+        bad = {name: a for name, a in answers.items() if a.status != 200}
+        assert not bad, bad
+        return [answer.body for answer in answers.values()]
+
+    @contextmanager
+    def untouched(self) -> Iterator[None]:
+        """What happens inside changes nothing of ours on any node, and no grant."""
+        before = self._look()
+        yield
+        after = self._look()
+        changed = {name: sorted(before[name] ^ after[name]) for name in before if before[name] != after[name]}
+        assert not changed, changed
+
+    def _look(self) -> dict[str, frozenset[str]]:
+        seen = {name: self.execute(name, "sh", "-c", SNAPSHOT) for name in self.names}
+        return {
+            name: frozenset(text.splitlines()) for name, text in (seen | {"db": self.sql(GRANTS)}).items()
+        }
+
+    def sql(self, statement: str) -> str:
+        return self.execute("db", "mariadb", "-N", stdin=statement)
+
+    def artifact(self, key: str) -> dict[str, Any]:
+        """The latest artifact of a key, as another system reads it."""
+        answer = self.api.get(f"/artifacts/{key}/latest")
+        assert answer.status_code == 200, f"no artifact {key}"
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def table(self, key: str) -> list[dict[str, str]]:
+        """The rows of the latest table artifact of a key."""
+        rows: list[dict[str, str]] = json.loads(self.artifact(key)["data"])
+        return rows
+
+    def listing(self, what: str, **body: Any) -> Iterator[dict[str, Any]]:
+        """Everything that the server's filter of `what` gives, page by page."""
+        offset = 0
+        while page := self.api.post(f"/{what}/filter", json={"offset": offset, "limit": 200, **body}).json():
+            yield from page
+            offset += len(page)
+
+    def events(self, kind: str, resource: str) -> list[dict[str, Any]]:
+        """Events of one kind about one resource; they are recorded with a delay, so ask again."""
+        wanted = {"event": {"name": [kind]}, "resource": {"id": [resource]}}
+        answer = self.api.post("/events/filter", json={"filter": wanted, "limit": 50})
+        answer.raise_for_status()
+        found: list[dict[str, Any]] = answer.json()["events"]
+        return found
+
+    def release_locks(self) -> None:
+        """What LEASE_SECONDS of waiting would do, for the tests that are about something else."""
+        names = [lock_name("server", name) for name in self.names]
+        for name in [*names, lock_name("database", self.database.name)]:
+            self.api.delete(f"/v2/concurrency_limits/{name}")
+
+    def platform(self, name: str) -> Platform:
+        return Platform.get(name, "a test")
+
+    def site(self, uri: str) -> Site:
+        return Site.get(site_block_name(uri), "a test")
+
+    def current(self, name: str, platform: str) -> str:
+        """The release that is current on a node, or nothing."""
+        return self.execute(
+            name, "readlink", f"/var/aegir/platforms/{platform}/current", check=False
+        ).strip().removeprefix("releases/")  # fmt: skip
+
+
+def register(bed: Any, execute: Callable[..., str], home: Path, api: str) -> Fleet:
+    """Save the bed as blocks, as `packmaster inventory apply` does; to be repeated at will."""
+    key = Path(bed.private_key).read_text(encoding="utf-8")
+    credentials = saved(SshCredentials(private_key=SecretStr(key)), "flows-key")
+    nodes = tuple(node_of(bed, name) for name in KINDS)
+    for node in nodes:
+        server = WebServer(
+            address=node.address, kind=node.kind, credentials=credentials, host_keys=list(node.host_keys)
+        )
+        saved(server, node.name)
+    database = DatabaseServer(
+        host=bed.db_host,
+        port=bed.db_port,
+        admin_user=bed.db_admin_user,
+        admin_password=SecretStr(bed.db_admin_password),
+    )
+    return Fleet(
+        nodes,
+        saved(Cluster(servers=list(KINDS)), "flows-web"),
+        saved(database, "flows-db"),
+        credentials,
+        (key.splitlines()[1], bed.db_admin_password),
+        home,
+        httpx.Client(base_url=api, timeout=60),
+        execute,
+    )
+
+
+def saved(block: Any, name: str) -> Any:
+    """The block as everybody gets it who asks for it by name."""
+    block.save(name, overwrite=True)
+    return type(block).load(name)
+
+
+@pytest.fixture(scope="session")
+def fleet(
+    bed: Any, docker_exec: Any, prefect_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    """The bed, registered; the worker's files are in a directory of this session."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PACKMASTER_HOME", str(home))
+        patch.delenv("PACKMASTER_BACKUPS", raising=False)
+        yield register(bed, docker_exec, home, prefect_server)
+
+
+def outcome_of(state: Any) -> Outcomes:
+    """What a run that went well did; fails with its message when it did not."""
+    assert state.is_completed(), state.message
+    outcomes = state.result(raise_on_failure=False)
+    assert isinstance(outcomes, Outcomes)
+    return outcomes
+
+
+def succeed(flow: Any, **parameters: Any) -> Outcomes:
+    """Run a flow that must do its work."""
+    return outcome_of(flow(**parameters, return_state=True))
+
+
+def change_nothing(flow: Any, **parameters: Any) -> Outcomes:
+    """Run a flow that must find everything as it should be, and say so."""
+    state = flow(**parameters, return_state=True)
+    outcomes = outcome_of(state)
+    assert not outcomes.changed, [str(outcome) for outcome in outcomes.changed]
+    assert state.message.startswith("Nothing changed"), state.message
+    return outcomes
+
+
+def fail(flow: Any, **parameters: Any) -> str:
+    """Run a flow that must fail; what it told the operator."""
+    try:
+        state = flow(**parameters, return_state=True)
+    except Exception as refused:
+        return str(refused)
+    assert state.is_failed(), f"{state.name}: {state.message}"
+    return str(state.message)
+
+
+CHILD = """
+import sys
+from importlib import import_module
+from blocks import Cluster, DatabaseServer, Platform
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+module, function, *words = sys.argv[1:]
+kinds = {"target": Cluster, "database": DatabaseServer, "block.platform": Platform}
+parameters = {}
+for word in words:
+    name, _, value = word.partition("=")
+    parameters[name.rpartition(".")[2]] = kinds[name].load(value) if name in kinds else value
+run = getattr(import_module(module), function)
+print("ready", flush=True)
+with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    state = run(**parameters, return_state=True)
+print(state.name, state.message, flush=True)
+"""
+
+
+@contextmanager
+def running(
+    function: str, *, prefix: tuple[str, ...] = (), **parameters: str
+) -> Iterator[subprocess.Popen[str]]:
+    """A flow in a process of its own, which is gone afterwards in any case."""
+    kinds = {"create_platform": {"target": "target"}, "deploy_platform": {"platform": "block.platform"}}
+    names = kinds.get(function, {})
+    words = [f"{names.get(name, name)}={value}" for name, value in parameters.items()]
+    child = subprocess.Popen(
+        [*prefix, sys.executable, "-c", CHILD, f"flows.{function}", function, *words],
+        cwd=ROOT, env=os.environ.copy(), stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait(10)
+
+
+def wait_on(fleet: Fleet, name: str, condition: str, seconds: int = 60) -> None:
+    """Return as soon as a shell condition holds on a node; looked at there, 50 times a second."""
+    script = f"until {condition}; do sleep 0.02; done"
+    fleet.execute(name, "timeout", str(seconds), "sh", "-c", script)
+
+
+def wait_until(is_so: Callable[[], Any], seconds: float = 30) -> Any:
+    """What `is_so` finally says that is true; fails when it never does."""
+    ends = time.monotonic() + seconds
+    while not (answer := is_so()):
+        if time.monotonic() > ends:
+            pytest.fail(f"it did not become so within {seconds} s")
+        time.sleep(0.25)
+    return answer
