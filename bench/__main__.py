@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,6 +46,7 @@ def main(*, nodes: int, files: int, rounds: int, only: str, warm_up: bool, keep:
     names = [name.strip() for name in only.split(",") if name.strip()]
     if unknown := sorted(set(names) - set(CONTENDERS)):
         raise click.UsageError(f"unknown contender {unknown[0]!r}; there are {', '.join(CONTENDERS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     beds.HOME.mkdir(parents=True, exist_ok=True)
     spec = TreeSpec.of(files)
     say(f"making a source tree of {files:,} files, {spec.size / 1e6:.0f} MB")

@@ -26,6 +26,14 @@ BED_SECONDS = 900
 NODE_SECONDS = 300.0
 # Where contenders that have no layout of their own put the code.
 DESTINATION = "/srv/bench"
+# Version 1 counts nanoseconds, version 2 microseconds.
+NODE_CPU = """
+if [ -r /sys/fs/cgroup/cpuacct/cpuacct.usage ]; then
+    awk '{ print $1 / 1e9 }' /sys/fs/cgroup/cpuacct/cpuacct.usage
+else
+    awk '$1 == "usage_usec" { print $2 / 1e6 }' /sys/fs/cgroup/cpu.stat
+fi
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,11 @@ class Bed:
     def remove(self, *paths: str) -> None:
         """Make sure none of the paths exists on any node."""
         self.run_everywhere("rm", "-rf", "--", *paths)
+
+    def cpu_seconds(self) -> float:
+        """CPU time of all nodes so far, as their control groups count it."""
+        with ThreadPoolExecutor(len(self.nodes)) as pool:
+            return sum(pool.map(lambda n: float(connect(n.as_admin()).run_script(NODE_CPU).text), self.nodes))
 
     def digest(self, node: Node, path: str) -> str:
         """The digest of a directory on a node, comparable with `tree.digest_tree`."""

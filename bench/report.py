@@ -69,7 +69,7 @@ def write_markdown(report: Report) -> str:
         "",
         *_table(["wall seconds (times the yardstick)", *titles], rows),
         "",
-        *_table(["controller CPU seconds a host", *titles], costs),
+        *_table(["CPU seconds a host: controller + node", *titles], costs),
         "",
         *_parts(report),
         *(f"- {verdict}" for verdict in judge(report.figures)),
@@ -81,9 +81,12 @@ def write_csv(report: Report) -> str:
     """One line a measured run."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["contender", "scenario", "round", "seconds", "controller_cpu_seconds"])
+    writer.writerow(
+        ["contender", "scenario", "round", "seconds", "controller_cpu_seconds", "node_cpu_seconds"]
+    )
     for s in report.samples:
-        writer.writerow([s.contender, s.scenario, s.round, f"{s.seconds:.3f}", f"{s.cpu:.3f}"])
+        numbers = (s.seconds, s.cpu, s.node_cpu)
+        writer.writerow([s.contender, s.scenario, s.round, *(f"{number:.3f}" for number in numbers)])
     return text.getvalue()
 
 
@@ -113,7 +116,7 @@ def _show(figure: Figure | None) -> str:
 
 
 def _show_cpu(figure: Figure | None) -> str:
-    return "" if figure is None else f"{figure.cpu_per_host:.2f}"
+    return "" if figure is None else f"{figure.cpu_per_host:.2f} + {figure.node_cpu:.2f}"
 
 
 def _parts(report: Report) -> list[str]:

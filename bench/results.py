@@ -22,13 +22,14 @@ OUTSIDE = "between and around the steps"
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measured run: wall and controller CPU seconds, and the named shares of the wall time."""
+    """One measured run: wall seconds, CPU seconds of controller and nodes, shares of the wall time."""
 
     contender: str
     scenario: Scenario
     round: int
     seconds: float
     cpu: float
+    node_cpu: float = 0.0
     parts: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -40,6 +41,7 @@ class Figure:
     fastest: float
     slowest: float
     cpu_per_host: float
+    node_cpu: float
     runs: int
     ratio: float | None = None
     parts: Mapping[str, float] = field(default_factory=dict)
@@ -91,6 +93,7 @@ def _figure(group: Sequence[Sample], yardstick: Sequence[float], hosts: int) -> 
         fastest=min(seconds),
         slowest=max(seconds),
         cpu_per_host=median(sample.cpu for sample in group) / hosts,
+        node_cpu=median(sample.node_cpu for sample in group) / hosts,
         runs=len(group),
         ratio=median(seconds) / median(yardstick) if yardstick else None,
         parts={name: median(sample.parts.get(name, 0.0) for sample in group) for name in names},

@@ -63,8 +63,12 @@ class Session:
         if scenario == "cold":
             contender.reset()
         wait_until_quiet()
+        before = self.bed.cpu_seconds()
         usage = contender.run()
-        self.samples.append(Sample(contender.name, scenario, number, usage.seconds, usage.cpu, usage.parts))
+        on_nodes = self.bed.cpu_seconds() - before
+        self.samples.append(
+            Sample(contender.name, scenario, number, usage.seconds, usage.cpu, on_nodes, usage.parts)
+        )
         self.say(f"    {scenario:10} {contender.name:8} {usage.seconds:7.2f} s   {usage.cpu:6.2f} s CPU")
         node = random.choice(self.bed.nodes)
         if self.bed.digest(node, contender.destination) != wanted:

@@ -14,7 +14,7 @@ from bench.results import Sample, summarise
 LABELS = {"xargs": "rsync", "ansible": "Ansible", "flow": "the flow"}
 SAMPLES = (
     Sample("xargs", "cold", 1, 10.0, 16.0),
-    Sample("flow", "cold", 1, 11.0, 24.0, {"stage": 9.0}),
+    Sample("flow", "cold", 1, 11.0, 24.0, 4.0, {"stage": 9.0}),
     Sample("xargs", "changed", 1, 1.0, 8.0),
     Sample("flow", "changed", 1, 2.0, 8.0),
 )
@@ -30,7 +30,7 @@ def test_markdown(report: Report) -> None:
     text = write_markdown(report)
     assert "2026-01-31, 8 nodes, 20,000 files, 153 MB" in text
     assert "| the flow | 11.00 (1.10) |  | 2.00 (2.00) |" in text
-    assert "| the flow | 3.00 |  | 1.00 |" in text
+    assert "| the flow | 3.00 + 0.50 |  | 1.00 + 0.00 |" in text
     assert "| stage | 9.00 |  |  |" in text
     assert "cold: 1.10, target <= 1.15: met" in text
     assert "200 files changed: 2.00, target <= 1.15: MISSED" in text
