@@ -25,21 +25,21 @@ chmod -- "$mode" "$path"
 [ "$before" = "$(stat -c '%U:%G %a' -- "$path")" ] || echo changed
 """
 
+# Looked at before anything is written, so that a run with nothing to do needs no space and leaves no trace.
 _WRITE_SETTINGS = """
 path=$1 group=$2
 umask 0077
+content=$(cat; echo .)
+content=${content%.}
+if printf %s "$content" | cmp -s -- - "$path" &&
+    [ "$(stat -c '%U:%G %a' -- "$path")" = "$(id -un):$group 440" ]; then exit 0; fi
 # What a run that was killed has left here would be read-only.
 rm -f -- "$path.new"
-cat >"$path.new"
+printf %s "$content" >"$path.new"
 chgrp -- "$group" "$path.new"
 chmod -- 0440 "$path.new"
-if cmp -s -- "$path.new" "$path" &&
-    [ "$(stat -c '%U:%G %a' -- "$path.new")" = "$(stat -c '%U:%G %a' -- "$path")" ]; then
-    rm -f -- "$path.new"
-else
-    mv -T -- "$path.new" "$path"
-    echo changed
-fi
+mv -T -- "$path.new" "$path"
+echo changed
 """
 
 _LINK = """
