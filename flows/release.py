@@ -37,7 +37,7 @@ from tasks.outcome import Outcome, Outcomes
 from tasks.sites.plan import link_path
 from tasks.sites.profiles import load_profile, overlay_files
 from tasks.steps import join_outcomes
-from tasks.web import SiteCheck, check_sites, find_answering, reload_php
+from tasks.web import SiteCheck, check_sites, find_answering
 
 SOURCE_MOVED = "the source has changed since the release was deployed: run create-platform; here is"
 
@@ -175,13 +175,10 @@ def switch_everywhere(plan: ReleasePlan, nodes: Sequence[Node], sites: Sequence[
     answering = gather("ask sites", find_answering.map(hosts, unmapped(site_checks(sites)))).seen
     outcomes = join_outcomes(switch.map(hosts, unmapped(plan)))
     if not outcomes.failed:
-        outcomes += join_outcomes(reload_php.map(hosts))
-    if not outcomes.failed:
         checks = [answering.get(node.name, ()) for node in hosts]
         outcomes += join_outcomes(check_sites.map(hosts, checks))
     if outcomes.failed:
         outcomes += join_outcomes(switch_back.map(hosts, unmapped(plan)))
-        outcomes += join_outcomes(reload_php.map(hosts))
     return outcomes
 
 

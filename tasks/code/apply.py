@@ -119,7 +119,7 @@ def read_difference(ssh: Ssh, platform: str, release: str, manifest: Manifest) -
 
 
 def switch_release(ssh: Ssh, platform: str, release: str | None) -> Outcome:
-    """`current` is `release`, swapped in one rename; with None (going back before the first) it is gone."""
+    """`current` is `release`, swapped in one rename, and php-fpm knows; with None it is gone."""
     wanted = "" if release is None else check_release(release)
     result = ssh.run_script(
         SWITCH, platform_directory(platform), wanted, timeout=SWITCH_SECONDS, meaning="cannot switch"

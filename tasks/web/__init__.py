@@ -11,7 +11,7 @@ from tasks.fleet import Node
 from tasks.outcome import Outcome
 from tasks.ssh import connect
 from tasks.steps import fact_task, host_task
-from tasks.web import apply, check, facts, install
+from tasks.web import check, facts, install
 from tasks.web.check import SiteCheck, SiteFailed, check_site
 from tasks.web.plan import (
     DataMount,
@@ -38,7 +38,6 @@ __all__ = [
     "install_config",
     "plan_web",
     "read_web_config",
-    "reload_php",
     "restore_config",
     "test_config",
 ]
@@ -78,9 +77,3 @@ def find_answering(node: Node, checks: Sequence[SiteCheck]) -> tuple[SiteCheck, 
 def check_sites(node: Node, checks: Sequence[SiteCheck]) -> Outcome:
     """Every site was asked for on this node with its own name."""
     return check.check_sites(node, checks)
-
-
-@host_task("reload php", run_name="reload php on {node.name}")
-def reload_php(node: Node) -> Outcome:
-    """php-fpm sees what `current` points to now."""
-    return apply.reload_php(node)

@@ -10,9 +10,8 @@ import io
 import tarfile
 
 from tasks.errors import CommandFailed
-from tasks.fleet import CONFIG, Node, ServerKind
-from tasks.outcome import Outcome
-from tasks.ssh import Ssh, connect
+from tasks.fleet import CONFIG, ServerKind
+from tasks.ssh import Ssh
 from tasks.web.plan import WebPlan
 
 TEST_HELPER = "/usr/local/sbin/packmaster-test-config"
@@ -69,14 +68,6 @@ for name; do
 done
 rm -rf .new
 """
-# The pool is in the directory of the version that serves; another version may be installed beside it.
-_RELOAD_PHP = r"""
-for pool in /etc/php/*/fpm/pool.d/packmaster.conf; do
-    [ -f "$pool" ] || { echo "no php-fpm pool packmaster on this server: run prepare-server" >&2; exit 1; }
-    version=${pool#/etc/php/}
-    sudo -n /usr/sbin/service "php${version%%/*}-fpm" reload </dev/null
-done
-"""
 
 
 def stage_generation(ssh: Ssh, plan: WebPlan) -> None:
@@ -125,12 +116,6 @@ def reload_web(ssh: Ssh, kind: ServerKind) -> None:
 def prune_generations(ssh: Ssh, plan: WebPlan) -> None:
     """The plan's old generations are gone; what is live or staged never is."""
     ssh.run_script(_PRUNE, CONFIG, *plan.prune, meaning="old configurations cannot be removed")
-
-
-def reload_php(node: Node) -> Outcome:
-    """php-fpm has dropped its caches, so PHP sees what `current` points to now."""
-    connect(node).run_script(_RELOAD_PHP, meaning="php-fpm cannot be reloaded")
-    return Outcome(node.name, "reload php", True, "php-fpm reloaded")
 
 
 def _pack_generation(plan: WebPlan) -> bytes:

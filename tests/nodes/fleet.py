@@ -112,6 +112,10 @@ class Fleet:
         rows: list[dict[str, str]] = json.loads(self.artifact(key)["data"])
         return rows
 
+    def lines(self, key: str) -> list[str]:
+        """The same, as a person reads them."""
+        return [" ".join(row.values()) for row in self.table(key)]
+
     def listing(self, what: str, **body: Any) -> Iterator[dict[str, Any]]:
         """Everything that the server's filter of `what` gives, page by page."""
         offset = 0

@@ -486,11 +486,6 @@ def test_old_generations_go(server: Server) -> None:
     assert read_loaded_generation(server.node) == facts.live
 
 
-def test_reload_php(server: Server) -> None:
-    assert apply.reload_php(server.node).ok
-    assert environment(server, "/")
-
-
 def test_refused_before_anything_is_touched(server: Server) -> None:
     before = server.facts()
     with pytest.raises(PlanRefused):
