@@ -103,6 +103,12 @@ cd "releases/.staging-$2"
 structure=$1/manifests/.structure-$2 listing=$1/manifests/.listing-$2
 {_WALK_ONCE}
 seen=$(sort -z "$structure" | {_DIGEST})
+if [ "$seen" != "$3" ]; then
+    # The rsync of a run that was killed may have saved what it had after this one began.
+    find . -name .rsync-partial -prune -exec rm -rf {{}} +
+    {_WALK_ONCE}
+    seen=$(sort -z "$structure" | {_DIGEST})
+fi
 [ "$seen" = "$3" ] || {{ echo structure; exit 65; }}
 seen=$(xargs -0 -r b2sum -z -l 256 -- <"$1/manifests/.sent-$2" | {_DIGEST})
 [ "$seen" = "$4" ] || {{ echo contents; exit 65; }}
