@@ -73,8 +73,9 @@ def test_plain_php_from_git_on_a_single_server(ready: Fleet, tmp_path: Path) -> 
     assert ready.get("web3", site).body == f"{site} 42 one"
     assert ready.platform(platform).ref == first
     change_nothing(verify_platform, platform=ready.platform(platform))
-    assert all(ready.get(name, site).status == 404 for name in ("web1", "web2", "web4"))
-    assert ready.current("web1", platform) == ""
+    for name in ("web1", "web2", "web4"):
+        assert ready.current(name, platform) == ""
+        assert site not in ready.execute(name, "ls", "/var/aegir/config/live/", "/var/aegir/sites")
     succeed(remove_site, site=ready.site(site))
     succeed(remove_platform, platform=ready.platform(platform))
 
@@ -167,12 +168,10 @@ def test_another_system_deploys_through_the_api(ready: Fleet, worker: None, tmp_
     assert len({ready.current(name, "kinds-api") for name in ready.names} - {""}) == 1
     runs = {run["name"]: run for run in ready.listing("flow_runs")}
     assert runs["create kinds-api"]["state"]["type"] == "COMPLETED"
-    assert runs["verify kinds-api"]["parameters"] == {"platform": platform, "dry_run": False} or (
-        runs["verify kinds-api"]["parameters"]["platform"] == platform
-    )
+    assert runs["verify kinds-api"]["parameters"]["platform"] == platform
     made = runs["create kinds-api"]["id"]
     tasks = wait_until(
         lambda: {r["name"] for r in ready.listing("task_runs", flow_runs={"id": {"any_": [made]}})}
     )
-    assert wait_until(lambda: tasks)
+    assert any(name.endswith(" on web4") for name in tasks), tasks
     succeed(remove_platform, platform=ready.platform("kinds-api"))
