@@ -145,20 +145,23 @@ case $2 in .staging-*) rm -rf "$2" ;; esac
 """
 
 # $2: release, or empty to take `current` away. Prints what it did.
-# PHP is told in the same command: a controller that is killed after the switch must not leave php-fpm with
-# what it remembers of the old code. The pool is in the directory of the version that serves.
+# PHP is told in the same command, which outlives its connection: a controller that is killed after the switch
+# must not leave php-fpm with what it remembers of the old code. The pool is in the directory of the version
+# that serves.
 SWITCH = """
 cd "$1"
+trap '' HUP PIPE
 tell_php() {
     for pool in /etc/php/*/fpm/pool.d/packmaster.conf; do
         [ -f "$pool" ] || { echo "there is no php-fpm pool packmaster: run prepare-server" >&2; exit 69; }
         version=${pool#/etc/php/}
-        sudo -n /usr/sbin/service "php${version%%/*}-fpm" reload </dev/null >&2
+        said=$(sudo -n /usr/sbin/service "php${version%%/*}-fpm" reload </dev/null 2>&1) ||
+            { printf 'php-fpm cannot be reloaded: %s\n' "$said" >&2; exit 69; }
     done
 }
 now=$(readlink current || true)
 if [ -z "$2" ]; then
-    if [ -n "$now" ]; then rm -f current; echo switched; tell_php; fi
+    if [ -n "$now" ]; then rm -f current; tell_php; echo switched; fi
     exit 0
 fi
 [ "$now" != "releases/$2" ] || exit 0
@@ -167,8 +170,8 @@ if [ -e current ] && [ ! -L current ]; then echo "current is not a link" >&2; ex
 rm -f .current-new
 ln -s "releases/$2" .current-new
 mv -T .current-new current
-echo switched
 tell_php
+echo switched
 """
 
 # $2…: releases and left-overs to remove. A release is renamed first: half of one is never taken for one.

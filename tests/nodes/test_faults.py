@@ -456,8 +456,9 @@ def test_killed_while_switching_and_then_waited_for(
         docker_pause("web4")
         wait_on(shop.fleet, "web1", f"[ $(basename $(readlink {HERE}/current)) != {before} ]")
         child.kill()
+        assert child.wait(10) == -9, "it had ended already"
+        # What was on its way to web4 may still be done there, now that nobody waits for it.
         docker_unpause("web4")
-    assert len(shop.current()) == 2, "it was killed too late or too early"
     # Nobody frees the dead run's locks but time: 60 seconds of lease. What was switched serves meanwhile.
     shop.converge(text)
 
