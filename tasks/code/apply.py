@@ -62,8 +62,8 @@ def stage_release(
         meaning=f"cannot prepare {staging}",
     )
     if parcel.by_rsync:
-        names, size = (entry.path for entry in parcel.by_rsync), sum(entry.size for entry in parcel.by_rsync)
-        transfer(ssh.node, tree, names, f"{directory}/releases/{staging}", size=size, on_progress=on_progress)
+        inside, size = f"{directory}/releases/{staging}", sum(entry.size for entry in parcel.by_rsync)
+        transfer(ssh.node, tree, parcel.names, inside, size=size, on_progress=on_progress)
     _finish(ssh, plan, parcel, manifest)
     sent = parcel.change
     detail = f"{plan.release}: {len(sent.sent)} entries, {sent.size:,} bytes sent"

@@ -27,10 +27,14 @@ Links = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """The way from one release to the next: `by_rsync` is transferred, `payload` is unpacked beside it."""
+    """The way from one release to the next: `by_rsync` is transferred, `payload` is unpacked beside it.
+
+    `names` are how rsync is told of `by_rsync`.
+    """
 
     change: Change
     by_rsync: tuple[Entry, ...]
+    names: tuple[bytes, ...] = field(repr=False)
     payload: bytes = field(repr=False)
 
 
@@ -74,7 +78,34 @@ def _make(
             if not target.startswith(f"{SITES}/") or ".." in target.split("/"):
                 raise PlanRefused(f"{target!a} is no data directory of a site", f"They are under {SITES}")
             _add_link(archive, f"{top}/{check_relative(path)}", target)
-    return Parcel(change, () if inline else theirs, packed.getvalue())
+    by_rsync = () if inline else theirs
+    return Parcel(change, by_rsync, name_for_rsync(by_rsync, tree), packed.getvalue())
+
+
+def name_for_rsync(entries: Iterable[Entry], tree: Path) -> tuple[bytes, ...]:
+    """The names that make `rsync --files-from` bring exactly these entries of the tree.
+
+    A directory all of whose entries are to go is one name, with a slash behind it (its contents, but not
+    theirs): rsync reads names byte by byte, and 22,000 of them cost it more than the files.
+    """
+    inside: dict[bytes, set[bytes]] = {}
+    for entry in entries:
+        folder, _, name = entry.path.rpartition(b"/")
+        inside.setdefault(folder, set()).add(name)
+    names: list[bytes] = []
+    for folder, wanted in inside.items():
+        prefix = folder + b"/" if folder else b""
+        whole = wanted == _list_directory(os.path.join(os.fsencode(tree), folder))
+        names += [prefix] if whole else [prefix + name for name in sorted(wanted)]
+    return tuple(names)
+
+
+def _list_directory(path: bytes) -> set[bytes]:
+    """What is in it now; nothing when it has vanished, so that rsync will say what is missing."""
+    try:
+        return set(os.listdir(path))
+    except OSError:
+        return set()
 
 
 def _only_in_overlay(tree: Path, overlay: Iterable[str]) -> set[bytes]:

@@ -27,6 +27,10 @@ IDLE_SECONDS = 60
 # The wall clock that ends a transfer: --timeout only notices a silent network, not a hung file system.
 FLOOR_SECONDS = 600.0
 SLOWEST_BYTES_PER_SECOND = 256 * 1024
+# Not more, for what all pipes of a user may hold together is limited (pipe(7)).
+PIPE_BYTES = 256 * 1024
+KEPT_BYTES = 16 * 1024
+READ_SECONDS = 0.1
 
 UNREACHABLE = frozenset({10, 12, 30, 35, 255})
 MEANINGS = {
@@ -53,8 +57,9 @@ def transfer(
 ) -> Result:
     """Bring exactly `names` (relative to `source`) to `destination` on the node; nothing there is deleted.
 
-    What was cut short is resumed by the next call. `size` (bytes) sets the bound in time. `on_progress` is
-    called with percent and bytes. Raises Unreachable, AccessDenied and CommandFailed.
+    A name that ends in a slash (or is empty: the source itself) is what is directly in that directory. What
+    was cut short is resumed by the next call. `size` (bytes) sets the bound. `on_progress` is called with
+    percent and bytes. Raises Unreachable, AccessDenied and CommandFailed.
     """
     deadline = FLOOR_SECONDS + size / SLOWEST_BYTES_PER_SECOND
     with (
@@ -121,9 +126,10 @@ def _run(node: Node, argv: list[str], listed: int, deadline: float, on_progress:
         stderr=subprocess.PIPE,
         env=environment,
         start_new_session=True,
+        pipesize=PIPE_BYTES,
     )
     try:
-        out, err = _read_both(child, started + deadline, on_progress)
+        out, err = _read_both(child, started, started + deadline, on_progress)
         status = child.wait(timeout=max(started + deadline - time.monotonic(), 1))
     except (TimeoutError, subprocess.TimeoutExpired) as late:
         raise Unreachable(node.name, f"the transfer did not finish in {deadline:.0f} s") from late
@@ -134,8 +140,13 @@ def _run(node: Node, argv: list[str], listed: int, deadline: float, on_progress:
 
 
 def _read_both(
-    child: subprocess.Popen[bytes], ends: float, on_progress: Progress | None
+    child: subprocess.Popen[bytes], started: float, ends: float, on_progress: Progress | None
 ) -> tuple[bytes, bytes]:
+    """The last of what it printed; progress is handed on as it comes.
+
+    rsync prints a line for every file, and to take each at once would cost more than the transfer: so the
+    pipes are large, and are emptied the more rarely the longer it takes, every READ_SECONDS in the end.
+    """
     assert child.stdout is not None  # noqa: S101 - for the type checker: both are pipes
     assert child.stderr is not None  # noqa: S101
     kept = {child.stdout: b"", child.stderr: b""}
@@ -148,12 +159,13 @@ def _read_both(
                 raise TimeoutError
             for item, _ in ready:
                 pipe = child.stdout if item.fileobj is child.stdout else child.stderr
-                data = os.read(pipe.fileno(), 65536)
+                data = os.read(pipe.fileno(), PIPE_BYTES)
                 if not data:
                     selector.unregister(pipe)
-                kept[pipe] = (kept[pipe] + data)[-65536:]
+                kept[pipe] = (kept[pipe] + data)[-KEPT_BYTES:]
                 if on_progress and data and pipe is child.stdout:
                     _report(kept[pipe], on_progress)
+            time.sleep(min((time.monotonic() - started) / 20, READ_SECONDS))
     return kept[child.stdout], kept[child.stderr]
 
 
