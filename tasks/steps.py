@@ -135,7 +135,7 @@ async def _is_retryable(_task: Task[..., Any], _run: TaskRun, state: State[Any])
         await state.aresult(raise_on_failure=True)
     except Unreachable:
         return True
-    except Exception:
+    except Exception:  # whatever else it was, another attempt cannot help; the failure itself is in the state
         return False
     return False
 

@@ -66,7 +66,8 @@ def node(bed: Bed) -> Node:
 def make_node(bed: Bed, name: str, **fields: object) -> Node:
     values: dict[str, object] = {"address": bed.addresses[name], "host_keys": (bed.host_keys[name],)}
     key = SecretStr(bed.private_key.read_text())
-    return Node(name=name, kind="apache", private_key=key, **({"user": "root"} | values | fields))  # type: ignore[arg-type]
+    named = {"user": "root"} | values | fields
+    return Node(name=name, kind="apache", private_key=key, **named)  # type: ignore[arg-type]  # fields by name
 
 
 @pytest.fixture
