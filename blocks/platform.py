@@ -8,7 +8,7 @@ from pydantic import Field, HttpUrl, field_validator
 
 from blocks.inventory_block import InventoryBlock, as_field_check
 from blocks.servers import WebServer
-from blocks.targets import Cluster, resolve_target
+from blocks.targets import Cluster, Pack, resolve_target
 from tasks.fleet import PLATFORMS, Target
 from tasks.names import check_docroot, check_slug
 
@@ -28,11 +28,13 @@ class Platform(InventoryBlock):
 
     _block_type_name = "Platform"
     _block_type_slug = "packmaster-platform"
-    _description = "A codebase on which sites run, deployed to one cluster or web server."
+    _description = "A codebase on which sites run, deployed to one cluster, pack or web server."
     _logo_url = HttpUrl("https://cdn.simpleicons.org/php")
     _documentation_url = HttpUrl("https://docs.aegirproject.org/usage/platforms/")
 
-    target: Cluster | WebServer = Field(description="The cluster or web server that it is deployed to.")
+    target: Cluster | Pack | WebServer = Field(
+        description="The cluster, pack or web server that it is deployed to."
+    )
     source: str = Field(
         title="Source",
         description="A directory on the controller, a git URL, or a tar or zip archive (path or URL).",

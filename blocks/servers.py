@@ -1,4 +1,4 @@
-"""The machines: web servers, reached over SSH, and database servers, which speak MySQL's protocol."""
+"""The machines: web and NFS servers, reached over SSH, and database servers, which speak MySQL's protocol."""
 
 from __future__ import annotations
 
@@ -8,10 +8,29 @@ from pydantic import Field, HttpUrl, SecretStr
 
 from blocks.inventory_block import InventoryBlock
 from blocks.ssh import SshCredentials
-from tasks.fleet import Database, Node
+from tasks.fleet import Database, Machine, Node
 
 
-class WebServer(InventoryBlock):
+class SshServer(InventoryBlock):
+    """What every machine that is reached over SSH has; not a block type of its own."""
+
+    address: str = Field(
+        title="Address",
+        description="IP address or host name at which the controller reaches it (SSH and HTTP checks).",
+        min_length=1,
+        max_length=253,
+        pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:-]*$",
+    )
+    credentials: SshCredentials = Field(description="The login to use.")
+    host_keys: list[str] = Field(
+        title="Host keys",
+        description="Pinned SSH host keys, each 'type base64'; see `packmaster inventory scan-host-keys`.",
+        min_length=1,
+    )
+    ssh_port: int = Field(default=22, title="SSH port", description="Where sshd listens.", ge=1, le=65535)
+
+
+class WebServer(SshServer):
     """A machine that runs apache or nginx with php-fpm.
 
     Example:
@@ -29,23 +48,9 @@ class WebServer(InventoryBlock):
     _logo_url = HttpUrl("https://cdn.simpleicons.org/apache")
     _documentation_url = HttpUrl("https://httpd.apache.org/docs/2.4/vhosts/")
 
-    address: str = Field(
-        title="Address",
-        description="IP address or host name at which the controller reaches it (SSH and HTTP checks).",
-        min_length=1,
-        max_length=253,
-        pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:-]*$",
-    )
     kind: Literal["apache", "nginx"] = Field(
         title="Web server", description="The web server software that it runs."
     )
-    credentials: SshCredentials = Field(description="The login to use.")
-    host_keys: list[str] = Field(
-        title="Host keys",
-        description="Pinned SSH host keys, each 'type base64'; see `packmaster inventory scan-host-keys`.",
-        min_length=1,
-    )
-    ssh_port: int = Field(default=22, title="SSH port", description="Where sshd listens.", ge=1, le=65535)
     http_port: int = Field(
         default=80, title="HTTP port", description="Where its web server answers.", ge=1, le=65535
     )
@@ -61,6 +66,36 @@ class WebServer(InventoryBlock):
             port=self.ssh_port,
             admin_user=self.credentials.admin_username,
             http_port=self.http_port,
+        )
+
+
+class NfsServer(SshServer):
+    """A machine that exports shares over NFS. A web server that does it too is registered as both.
+
+    Example:
+        ```python
+        from blocks import NfsServer
+
+        machine = NfsServer.load("BLOCK_NAME").machine()
+        ```
+    """
+
+    _block_type_name = "NFS server"
+    _block_type_slug = "packmaster-nfs-server"
+    _description = "A machine that exports the shares of packs, reached over SSH."
+    _logo_url = HttpUrl("https://cdn.simpleicons.org/truenas")
+    _documentation_url = HttpUrl("https://man7.org/linux/man-pages/man5/exports.5.html")
+
+    def machine(self) -> Machine:
+        """The server as the tasks see it; raises PlanRefused when the block was never saved."""
+        return Machine(
+            name=self.name,
+            address=self.address,
+            kind="nfs",
+            private_key=self.credentials.private_key,
+            host_keys=tuple(self.host_keys),
+            port=self.ssh_port,
+            admin_user=self.credentials.admin_username,
         )
 
 

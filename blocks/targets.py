@@ -1,4 +1,4 @@
-"""What a platform can be deployed to. Packs will join clusters here."""
+"""What a platform can be deployed to: a cluster, a pack, or a single web server."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from pydantic import Field, HttpUrl, field_validator
 
 from blocks.inventory_block import InventoryBlock, as_field_check
 from blocks.servers import WebServer
+from blocks.share import Share
 from tasks.errors import PlanRefused
 from tasks.fleet import Node, Target
 from tasks.names import unique_or_refuse
+from tasks.nfs.clients import refuse_uncovered
 
 
 def check_members(names: list[str]) -> tuple[str, ...]:
@@ -46,6 +48,54 @@ class Cluster(InventoryBlock):
         return Target(self.name, resolve_servers(tuple(self.servers), f"cluster {self.name}"))
 
 
+class Pack(InventoryBlock):
+    """A virtual server: one master, which writes code and data, and slaves that see them over NFS.
+
+    Slaves are named, not nested: a list of blocks would be stored inline, with its secrets in plain text.
+
+    Example:
+        ```python
+        from blocks import Pack
+
+        target = Pack.load("BLOCK_NAME").resolve()
+        ```
+    """
+
+    _block_type_name = "Pack"
+    _block_type_slug = "packmaster-pack"
+    _description = "A master and slaves that serve the same platforms and sites from one NFS share."
+    _logo_url = HttpUrl("https://cdn.simpleicons.org/openstack")
+    _documentation_url = HttpUrl("https://docs.aegirproject.org/usage/advanced/clustering/")
+
+    master: WebServer = Field(description="The web server that code and data are written on.")
+    slaves: list[str] = Field(
+        title="Slaves",
+        description="Names of the web server blocks that mount the share and serve the same sites.",
+        min_length=1,
+    )
+    share: Share = Field(description="What they all mount.")
+
+    _unique = field_validator("slaves")(as_field_check(check_members))
+
+    def resolve(self) -> Target:
+        """Its master, slaves and share; raises PlanRefused for a contradiction, naming the machine."""
+        about, master = f"pack {self.name}", self.master.name
+        if master in self.slaves:
+            raise PlanRefused(
+                f"{about}: its master {master} is among its slaves", "Take it out of the slaves"
+            )
+        nodes, share = resolve_servers((master, *self.slaves), about), self.share.resolve()
+        refuse_uncovered(share.name, share.clients, [(node.name, node.address) for node in nodes])
+        machines = [share.server, *([share.standby] if share.standby else [])]
+        for node in nodes[1:]:
+            if any(node.endpoint == machine.endpoint for machine in machines):
+                raise PlanRefused(
+                    f"{about}: the slave {node.name} is an NFS server of share {share.name}",
+                    "A machine that mounts its own export can lock up: make it the master, or take another",
+                )
+        return Target(self.name, nodes, master, share)
+
+
 def resolve_servers(names: tuple[str, ...], asked_by: str) -> tuple[Node, ...]:
     """The named web servers as nodes, in order; raises PlanRefused when two of them are one machine."""
     registered = WebServer.find_all()
@@ -62,8 +112,8 @@ def resolve_servers(names: tuple[str, ...], asked_by: str) -> tuple[Node, ...]:
     return nodes
 
 
-def resolve_target(target: Cluster | WebServer) -> Target:
-    """Any target as nodes: a cluster's members, or one web server."""
-    if isinstance(target, Cluster):
+def resolve_target(target: Cluster | Pack | WebServer) -> Target:
+    """Any target as nodes: a cluster's members, a pack's master and slaves, or one web server."""
+    if isinstance(target, Cluster | Pack):
         return target.resolve()
     return Target(target.name, (target.node(),))

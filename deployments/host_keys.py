@@ -15,6 +15,8 @@ from deployments.inventory_file import read_sections
 from tasks.errors import PlanRefused, Unreachable
 
 SCAN_SECONDS = 5
+# The sections whose entries are reached over SSH.
+SECTIONS = ("web_servers", "nfs_servers")
 # Older key types are left out: a server that has only those should get an Ed25519 key first.
 KEY_TYPES = "ed25519,ecdsa,rsa"
 
@@ -54,14 +56,16 @@ def _by_preference(key: str) -> tuple[bool, str]:
 
 
 def scan_inventory(path: Path) -> tuple[HostKey, ...]:
-    """Every web server's best offered key beside what the inventory pins.
+    """Every server's best offered key beside what the inventory pins.
 
     Raises Unreachable, naming the server, and PlanRefused for a file that is no inventory.
     """
     found = []
-    for name, fields in read_sections(path).get("web_servers", {}).items():
+    sections = read_sections(path)
+    for section, name in [(each, name) for each in SECTIONS for name in sections.get(each, {})]:
+        fields = sections[section][name]
         if "address" not in fields:
-            raise PlanRefused(f"{path}: web_servers/{name} has no address", "Say where it is reached")
+            raise PlanRefused(f"{path}: {section}/{name} has no address", "Say where it is reached")
         pins = {" ".join(str(pin).split()[:2]) for pin in fields.get("host_keys") or []}
         offered = scan_host_keys(str(fields["address"]), int(fields.get("ssh_port", 22)))
         key = next((key for key in offered if key in pins), offered[0])
@@ -76,7 +80,9 @@ def pin_host_keys(path: Path, keys: tuple[HostKey, ...]) -> None:
     yaml.width = 4096  # a key is one line: folded, nobody could compare it or search for it
     document = yaml.load(path.read_text(encoding="utf-8"))
     for server in dict.fromkeys(key.server for key in keys):
-        document["web_servers"][server]["host_keys"] = [key.key for key in keys if key.server == server]
+        for section in SECTIONS:
+            if server in (document.get(section) or {}):
+                document[section][server]["host_keys"] = [key.key for key in keys if key.server == server]
     staged = path.with_suffix(".new")
     with staged.open("w", encoding="utf-8") as stream:
         yaml.dump(document, stream)

@@ -14,7 +14,18 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
-from blocks import Cluster, DatabaseServer, Platform, Site, SshCredentials, WebServer, site_block_name
+from blocks import (
+    Cluster,
+    DatabaseServer,
+    NfsServer,
+    Pack,
+    Platform,
+    Share,
+    Site,
+    SshCredentials,
+    WebServer,
+    site_block_name,
+)
 from blocks.inventory_block import InventoryBlock
 from deployments.inventory_file import Sections, read_sections
 from tasks.errors import PlanRefused
@@ -24,14 +35,23 @@ from tasks.names import check_slug
 SECTIONS: Mapping[str, type[InventoryBlock]] = {
     "ssh_credentials": SshCredentials,
     "web_servers": WebServer,
+    "nfs_servers": NfsServer,
     "database_servers": DatabaseServer,
+    "shares": Share,
     "clusters": Cluster,
+    "packs": Pack,
     "platforms": Platform,
     "sites": Site,
 }
+# Fields that are lists of names: whose entries they name.
+MEMBERS: Mapping[str, str] = {"clusters": "servers", "packs": "slaves"}
 REFERENCES: Mapping[str, tuple[str, ...]] = {
     "credentials": ("ssh_credentials",),
-    "target": ("clusters", "web_servers"),
+    "server": ("nfs_servers",),
+    "standby": ("nfs_servers",),
+    "master": ("web_servers",),
+    "share": ("shares",),
+    "target": ("clusters", "packs", "web_servers"),
     "platform": ("platforms",),
     "database": ("database_servers",),
 }
@@ -117,8 +137,8 @@ def _check_references(entries: tuple[Entry, ...]) -> None:
     known = {(entry.section, entry.name) for entry in entries}
     for entry in entries:
         wanted = [(REFERENCES[f], v) for f, v in entry.fields.items() if f in REFERENCES]
-        members = entry.fields.get("servers")
-        if entry.section == "clusters" and isinstance(members, list):
+        members = entry.fields.get(MEMBERS.get(entry.section, ""))
+        if isinstance(members, list):
             wanted += [(("web_servers",), name) for name in members]
         for sections, name in wanted:
             if not isinstance(name, str):

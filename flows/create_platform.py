@@ -1,4 +1,4 @@
-"""create-platform: bring a codebase, or its next release, to every server of a cluster.
+"""create-platform: bring a codebase, or its next release, to every node of a cluster, or a pack's master.
 
 Trigger: by hand or by another system, for a first deployment and for every later one.
 Effect: the source is built once on the worker, staged on all servers in parallel as a release beside the
@@ -18,7 +18,7 @@ from typing import Annotated
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from blocks import Cluster, Platform, WebServer
+from blocks import Cluster, Pack, Platform, WebServer
 from blocks.platform import ProfileName
 from flows.operation import operation
 from flows.registry import list_sites_of
@@ -34,7 +34,7 @@ Quorum = Annotated[int, Field(ge=1)] | None
 @operation("create-platform", runbook=__doc__, run_name="create {platform}")
 def create_platform(
     platform: str,
-    target: Cluster | WebServer,
+    target: Cluster | Pack | WebServer,
     source: str,
     ref: str = "",
     checksum: str = "",
@@ -45,11 +45,11 @@ def create_platform(
     composer: bool = True,
     dry_run: bool = False,
 ) -> State[Outcomes]:
-    """Bring a codebase to every server of a cluster.
+    """Bring a codebase to every server of a cluster, or to a pack's master.
 
     Args:
         platform: Its name; lower-case letters, digits and hyphens.
-        target: The cluster or web server to deploy to.
+        target: The cluster, pack or web server to deploy to.
         source: A directory on the worker, a git URL, or a tar or zip archive (path or URL).
         ref: Branch, tag or commit of a git source.
         checksum: SHA-256 of an archive; needed when it is a URL.
@@ -74,7 +74,7 @@ def create_platform(
     return deploy(wanted, quorum=quorum, composer=composer, dry_run=dry_run)
 
 
-def refuse_move(name: str, target: Cluster | WebServer) -> None:
+def refuse_move(name: str, target: Cluster | Pack | WebServer) -> None:
     """Raise PlanRefused when the platform has sites on another target: they would be left behind."""
     registered = Platform.find(check_slug(name, "platform name"))
     if registered and registered.target.name != target.name and list_sites_of(name):

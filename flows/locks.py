@@ -31,7 +31,8 @@ def hold(target: Target, *databases: Database) -> Generator[None]:
 
     Waits up to WAIT_SECONDS, saying for what; then raises Unreachable. Losing the lease ends the flow.
     """
-    names = [lock_name("server", node.name) for node in target.nodes]
+    names = [lock_name("server", machine.name) for machine in target.machines]
+    names += [lock_name("share", target.share.name)] if target.share else []
     names += [lock_name("database", database.name) for database in databases]
     names = sorted(set(names))
     _create_missing(names)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import SecretStr
 
@@ -16,33 +17,47 @@ CONFIG = f"{HOME}/config"
 BACKUPS = f"{HOME}/backups"
 
 ServerKind = Literal["apache", "nginx"]
+MachineKind = Literal["apache", "nginx", "nfs"]
+ShareMode = Literal["replica", "external"]
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """A web server as it is reached over SSH.
+class Machine:
+    """Anything that is reached over SSH.
 
     `host_keys` are pinned, each `<type> <base64>`; `user` is the login (the platform user, or the admin login
-    while a server is being prepared); `http_port` is where its web server answers.
+    while a server is being prepared).
     """
 
     name: str
     address: str
-    kind: ServerKind
+    kind: MachineKind
     private_key: SecretStr
     host_keys: tuple[str, ...]
     port: int = 22
     user: str = PLATFORM_USER
     admin_user: str = "root"
-    http_port: int = 80
 
     @property
     def login(self) -> str:
         return f"{self.user}@{self.address}:{self.port}"
 
-    def as_admin(self) -> Node:
-        """The same node, reached with the login that may install packages."""
+    @property
+    def endpoint(self) -> tuple[str, int]:
+        """What tells two machines apart: where sshd listens. One machine may be registered in two roles."""
+        return self.address, self.port
+
+    def as_admin(self) -> Self:
+        """The same machine, reached with the login that may install packages."""
         return replace(self, user=self.admin_user)
+
+
+@dataclass(frozen=True, slots=True)
+class Node(Machine):
+    """A web server; `http_port` is where it answers."""
+
+    kind: ServerKind
+    http_port: int = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +76,61 @@ class Database:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """What an NFS server exports for a pack: one directory for code and one for data.
+
+    `address` is what clients mount from: the server's own, or in mode `external` one that moves by itself.
+    `clients` are addresses and subnets, none of them everybody's; empty for exactly the machines of the pack.
+    `disk` is the mount point that both directories lie on, or empty where they need none of their own.
+    `failover_seconds` is how long a server that is highly available by other means may be silent.
+    """
+
+    name: str
+    server: Machine
+    address: str
+    code_path: str
+    data_path: str
+    standby: Machine | None = None
+    mode: ShareMode = "replica"
+    clients: tuple[str, ...] = ()
+    disk: str = ""
+    code_options: str = ""
+    data_options: str = ""
+    failover_seconds: int = 120
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
-    """What a platform is deployed to: a cluster, or a single web server."""
+    """What a platform is deployed to: a cluster, one web server, or a pack with its `master` and `share`.
+
+    Configuration goes to all `nodes`; code and site data are written by `writers` alone, and `followers` see
+    what these wrote, through the share.
+    """
 
     name: str
     nodes: tuple[Node, ...]
+    master: str = ""
+    share: Share | None = None
 
     @property
     def node_names(self) -> tuple[str, ...]:
         return tuple(node.name for node in self.nodes)
+
+    @property
+    def writers(self) -> tuple[Node, ...]:
+        return tuple(node for node in self.nodes if self.share is None or node.name == self.master)
+
+    @property
+    def followers(self) -> tuple[Node, ...]:
+        return tuple(node for node in self.nodes if self.share is not None and node.name != self.master)
+
+    @property
+    def machines(self) -> tuple[Machine, ...]:
+        """Every machine a run on the target may touch: its nodes, and the servers of its share."""
+        share = self.share
+        servers = () if share is None else (share.server, *([share.standby] if share.standby else []))
+        return (*self.nodes, *servers)
+
+    def only(self, names: Collection[str]) -> Target:
+        """The same target with none but the named nodes; a pack without its master has no writers."""
+        return replace(self, nodes=tuple(node for node in self.nodes if node.name in names))

@@ -9,7 +9,7 @@ import socket
 import paramiko
 
 from tasks.errors import AccessDenied, Unreachable
-from tasks.fleet import Node
+from tasks.fleet import Machine
 
 CONNECT_SECONDS = 10.0
 
@@ -17,7 +17,7 @@ CONNECT_SECONDS = 10.0
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 
-def open_transport(node: Node) -> paramiko.Transport:
+def open_transport(node: Machine) -> paramiko.Transport:
     """Connect, check the pinned host key, and log in; or raise Unreachable or AccessDenied."""
     try:
         sock = socket.create_connection((node.address, node.port), timeout=CONNECT_SECONDS)
@@ -55,7 +55,7 @@ def _discard(transport: paramiko.Transport | None, sock: socket.socket) -> None:
     sock.close()
 
 
-def _prefer_pinned_types(transport: paramiko.Transport, node: Node) -> None:
+def _prefer_pinned_types(transport: paramiko.Transport, node: Machine) -> None:
     """Ask for the key types we have pins of, or a server with several keys could offer another one."""
     if not node.host_keys:
         raise AccessDenied(
@@ -72,7 +72,7 @@ def _prefer_pinned_types(transport: paramiko.Transport, node: Node) -> None:
         options.key_types = wanted
 
 
-def _check_host_key(transport: paramiko.Transport, node: Node) -> None:
+def _check_host_key(transport: paramiko.Transport, node: Machine) -> None:
     key = transport.get_remote_server_key()
     offered = f"{key.get_name()} {key.get_base64()}"
     if not any(pin.split()[:2] == offered.split() for pin in node.host_keys):
@@ -84,7 +84,7 @@ def _check_host_key(transport: paramiko.Transport, node: Node) -> None:
         )
 
 
-def load_private_key(node: Node) -> paramiko.PKey:
+def load_private_key(node: Machine) -> paramiko.PKey:
     """Return the node's private key; raises AccessDenied when it cannot be read."""
     text = node.private_key.get_secret_value().strip() + "\n"
     for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):

@@ -14,15 +14,20 @@ import shlex
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any, Generic
 
 import paramiko
+from typing_extensions import TypeVar
 
 from tasks.errors import CommandFailed, Unreachable
-from tasks.fleet import Node
+from tasks.fleet import Machine, Node
 from tasks.handshake import CONNECT_SECONDS, open_transport
 from tasks.result import Result
 
 log = logging.getLogger(__name__)
+
+# Most of what is done is done on web servers, so a plain `Ssh` is one to a Node.
+M = TypeVar("M", bound=Machine, default=Node)
 
 COMMAND_SECONDS = 60.0
 # sshd's MaxSessions is 10 a connection by default, and a session just closed may count beside its successor.
@@ -37,13 +42,13 @@ KILLED_STATUS = 137
 TIMEOUT_STATUS = frozenset({124, KILLED_STATUS})
 
 
-class Ssh:
-    """A reusable connection to one node. Safe to use from many threads; reconnects when it was lost.
+class Ssh(Generic[M]):
+    """A reusable connection to one machine. Safe to use from many threads; reconnects when it was lost.
 
     Raises Unreachable (retryable), AccessDenied (not retryable) and, from `run`, CommandFailed.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: M) -> None:
         self.node = node
         self._transport: paramiko.Transport | None = None
         self._lock = threading.Lock()
@@ -213,17 +218,15 @@ def _drain(channel: paramiko.Channel, out: io.BytesIO, err: io.BytesIO) -> bool:
     return out.tell() + err.tell() > before
 
 
-_connections: dict[Node, Ssh] = {}
+_connections: dict[Machine, Ssh[Any]] = {}
 _connections_lock = threading.Lock()
 
 
-def connect(node: Node) -> Ssh:
+def connect(node: M) -> Ssh[M]:
     """Return this process's shared connection to `node`; nothing is sent before its first command."""
     # The whole node is the key: another login, host key or private key must never get this connection.
     with _connections_lock:
-        if node not in _connections:
-            _connections[node] = Ssh(node)
-        return _connections[node]
+        return _connections.setdefault(node, Ssh(node))
 
 
 def disconnect_all() -> None:

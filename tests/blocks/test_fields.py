@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from blocks import Cluster, DatabaseServer, Platform, Site, SshCredentials, WebServer, site_block_name
+from blocks import (
+    Cluster,
+    DatabaseServer,
+    NfsServer,
+    Pack,
+    Platform,
+    Share,
+    Site,
+    SshCredentials,
+    WebServer,
+    site_block_name,
+)
 from tasks.errors import PlanRefused
 from tasks.names import check_host_name
 
@@ -139,3 +150,43 @@ def test_two_sites_never_share_a_block_name(one: str, other: str) -> None:
 def test_names_that_look_alike_are_kept_apart() -> None:
     names = ["a-b.org", "a.b.org", "a--b.org", "a.b-org", "a-b-org.x", "a.b.org.x"]
     assert len({site_block_name(name) for name in names}) == len(names)
+
+
+NFS = NfsServer(address="192.0.2.9", credentials=CREDENTIALS, host_keys=["ssh-ed25519 AAAA"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"clients": ["*"]}, "neither an address nor a subnet"),
+        ({"clients": ["web1.example.org"]}, "neither an address nor a subnet"),
+        ({"clients": ["192.0.2.0/24(rw)"]}, "neither an address nor a subnet"),
+        ({"clients": ["0.0.0.0/0"]}, "open to almost everybody"),
+        ({"clients": ["::/0"]}, "open to almost everybody"),
+        ({"clients": ["192.0.2.1/24"]}, "has host bits set"),
+        ({"code_path": "/srv/a", "data_path": "/srv/a/b"}, "inside each other"),
+        ({"code_path": "/srv/a", "data_path": "/srv/a"}, "inside each other"),
+        ({"code_path": "/srv/../etc"}, "code_path"),
+        ({"disk": "srv"}, "disk"),
+        ({"code_options": "ro /etc"}, "code_options"),
+        ({"mode": "external"}, "needs the address"),
+        ({"mode": "external", "address": "192.0.2.8", "standby": NFS}, "no standby"),
+    ],
+    ids=str,
+)
+def test_a_share_that_contradicts_itself_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        Share(server=NFS, **fields)
+
+
+@pytest.mark.parametrize("clients", [[], ["192.0.2.0/24"], ["192.0.2.11", "2001:db8::/64"]], ids=str)
+def test_usual_clients_are_taken(clients: list[str]) -> None:
+    assert Share(server=NFS, clients=clients).clients == clients
+
+
+def test_a_pack_needs_slaves_each_named_once() -> None:
+    master, share = WebServer(**SERVER), Share(server=NFS)
+    with pytest.raises(ValidationError, match="slaves"):
+        Pack(master=master, slaves=[], share=share)
+    with pytest.raises(ValidationError, match="listed twice"):
+        Pack(master=master, slaves=["web2", "web2"], share=share)

@@ -11,7 +11,18 @@ import pytest
 from prefect import flow
 from pydantic import SecretStr
 
-from blocks import Cluster, DatabaseServer, Platform, Site, SshCredentials, WebServer, site_block_name
+from blocks import (
+    Cluster,
+    DatabaseServer,
+    NfsServer,
+    Pack,
+    Platform,
+    Share,
+    Site,
+    SshCredentials,
+    WebServer,
+    site_block_name,
+)
 from tasks.errors import PlanRefused
 
 KEY = "blk-private-key-7f3a"
@@ -138,3 +149,63 @@ def test_what_is_not_registered_is_none_or_refused_by_name(fleet: str) -> None:
     assert Site.find("blk-none") is None
     with pytest.raises(PlanRefused, match="add-site names the Platform 'blk-none', which is not registered"):
         Platform.get("blk-none", "add-site")
+
+
+def save_share(name: str, server: str, **fields: Any) -> Share:
+    Share(server=NfsServer.load(server), **fields).save(name, overwrite=True)
+    return Share.load(name)
+
+
+@pytest.fixture(scope="module")
+def pack(fleet: str) -> Pack:
+    """A pack of three on a share of an NFS server that is none of them."""
+    credentials = SshCredentials.load("blk-key")
+    for name, address in [("blk-nfs", "192.0.2.61"), ("blk-nfs-on-web5", "192.0.2.5")]:
+        server = NfsServer(address=address, host_keys=["ssh-ed25519 AAAA"], credentials=credentials)
+        server.save(name, overwrite=True)
+    save_server("blk-web5", "192.0.2.5")
+    share = save_share("blk-share", "blk-nfs")
+    pack = Pack(master=WebServer.load("blk-web1"), slaves=["blk-web2", "blk-web5"], share=share)
+    pack.save("blk-pack")
+    return Pack.load("blk-pack")
+
+
+def test_a_pack_leads_to_its_master_slaves_and_share(pack: Pack) -> None:
+    target = Pack.get("blk-pack", "a test").resolve()
+    assert target.node_names == ("blk-web1", "blk-web2", "blk-web5")
+    assert [node.name for node in target.writers] == ["blk-web1"]
+    assert [node.name for node in target.followers] == ["blk-web2", "blk-web5"]
+    assert target.share is not None
+    assert target.share.address == target.share.server.address == "192.0.2.61"
+    assert target.share.code_path == "/srv/packmaster/blk-share/platforms"
+    assert [machine.name for machine in target.machines] == [*target.node_names, "blk-nfs"]
+
+
+def test_a_master_among_the_slaves_is_refused(pack: Pack) -> None:
+    twice = Pack(master=pack.master, slaves=["blk-web2", "blk-web1"], share=pack.share)
+    twice.save("blk-pack-twice", overwrite=True)
+    with pytest.raises(PlanRefused, match="its master blk-web1 is among its slaves"):
+        Pack.get("blk-pack-twice", "a test").resolve()
+
+
+def test_a_client_list_that_does_not_cover_the_pack_is_refused(pack: Pack) -> None:
+    share = save_share("blk-narrow", "blk-nfs", clients=["192.0.2.1", "192.0.2.2"])
+    Pack(master=pack.master, slaves=pack.slaves, share=share).save("blk-pack-narrow", overwrite=True)
+    with pytest.raises(PlanRefused, match=r"do not cover blk-web5 \(192\.0\.2\.5\)"):
+        Pack.get("blk-pack-narrow", "a test").resolve()
+
+
+def test_a_slave_that_is_the_nfs_server_is_refused_but_a_master_is_not(pack: Pack) -> None:
+    share = save_share("blk-own", "blk-nfs-on-web5")
+    Pack(master=pack.master, slaves=pack.slaves, share=share).save("blk-pack-own", overwrite=True)
+    with pytest.raises(PlanRefused, match="the slave blk-web5 is an NFS server of share blk-own"):
+        Pack.get("blk-pack-own", "a test").resolve()
+    master = WebServer.load("blk-web5")
+    Pack(master=master, slaves=["blk-web1"], share=share).save("blk-pack-own", overwrite=True)
+    assert Pack.get("blk-pack-own", "a test").resolve().share is not None
+
+
+def test_a_server_that_is_its_own_standby_is_refused(pack: Pack) -> None:
+    share = save_share("blk-alone", "blk-nfs", standby=NfsServer.load("blk-nfs"))
+    with pytest.raises(PlanRefused, match="cannot be its own standby"):
+        share.resolve()

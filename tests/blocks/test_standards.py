@@ -8,13 +8,27 @@ from prefect.blocks.core import Block
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from pydantic import SecretStr
 
-from blocks import BLOCK_TYPES, Cluster, DatabaseServer, Platform, Site, SshCredentials, WebServer
+from blocks import (
+    BLOCK_TYPES,
+    Cluster,
+    DatabaseServer,
+    NfsServer,
+    Pack,
+    Platform,
+    Share,
+    Site,
+    SshCredentials,
+    WebServer,
+)
 
 SECRET = "kept-to-itself"
 CREDENTIALS = SshCredentials(private_key=SecretStr(SECRET))
 SERVER = WebServer(
     address="192.0.2.1", kind="apache", credentials=CREDENTIALS, host_keys=["ssh-ed25519 AAAA"]
 )
+NFS = NfsServer(address="192.0.2.9", credentials=CREDENTIALS, host_keys=["ssh-ed25519 AAAA"])
+SHARE = Share(server=NFS)
+PACK = Pack(master=SERVER, slaves=["web2"], share=SHARE)
 DATABASE = DatabaseServer(host="192.0.2.20", admin_user="root", admin_password=SecretStr(SECRET))
 PLATFORM = Platform(target=SERVER, source="/srv/blog")
 SITE = Site(
@@ -24,7 +38,8 @@ SITE = Site(
     database_password=SecretStr(SECRET),
     admin_password=SecretStr(SECRET),
 )
-EXAMPLES: list[Block] = [CREDENTIALS, SERVER, DATABASE, Cluster(servers=["web1"]), PLATFORM, SITE]
+CLUSTER = Cluster(servers=["web1"])
+EXAMPLES: list[Block] = [CREDENTIALS, SERVER, NFS, DATABASE, SHARE, CLUSTER, PACK, PLATFORM, SITE]
 LOGO_HOST = "cdn.simpleicons.org"
 
 
@@ -69,6 +84,7 @@ def test_a_secret_is_never_shown(example: Block) -> None:
     [
         (SshCredentials, ["private_key"]),
         (WebServer, ["credentials.private_key"]),
+        (NfsServer, ["credentials.private_key"]),
         (DatabaseServer, ["admin_password"]),
         (Site, ["database_password", "admin_password"]),
     ],
