@@ -12,6 +12,15 @@ from typing import Protocol
 
 import pytest
 
+from tests.nodes.databases import (  # noqa: F401 - fixtures
+    database_server,
+    database_servers,
+    mariadb_server,
+    mysql_server,
+    replica,
+    root_sql,
+)
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 NODES = ("web1", "web2", "web3", "web4")
@@ -109,7 +118,7 @@ def docker_compose_command() -> str:
 
 @pytest.fixture(scope="session")
 def docker_compose_file() -> list[str]:
-    names = ["compose.yaml", "compose.bare.yaml", "compose.bench.yaml"]
+    names = ["compose.yaml", "compose.bare.yaml", "compose.bench.yaml", "compose.databases.yaml"]
     if os.environ["PACKMASTER_HTTP_BASE"]:
         names.append("compose.ports.yaml")
         first = int(os.environ["PACKMASTER_HTTP_BASE"])
@@ -168,6 +177,16 @@ def bed(docker_services: object) -> Bed:
         project=PROJECT,
         controller=f"{NET}.1",
     )
+
+
+@pytest.fixture(scope="session")
+def start_nodes(bed: Bed) -> Callable[..., None]:
+    """Bring nodes up that not every session needs. They go with the bed."""
+
+    def start_nodes(*names: str) -> None:
+        nodes("up", *names)
+
+    return start_nodes
 
 
 @pytest.fixture

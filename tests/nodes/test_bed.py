@@ -3,12 +3,16 @@
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pymysql
 import pytest
 
+from tasks.fleet import Database
+from tasks.grants.connection import open_admin
 from tests.nodes.conftest import NODES, BareNode, Bed, DockerExec
+from tests.nodes.databases import Replica, RootSql
 
 
 def ssh(
@@ -174,3 +178,35 @@ def test_the_database_knows_its_administrator_by_address(bed: Bed) -> None:
 def test_the_database_password_shows_in_no_process(bed: Bed, docker_exec: DockerExec) -> None:
     seen = docker_exec("db", "sh", "-c", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'")
     assert bed.db_admin_password not in seen
+
+
+def test_mysql_is_a_real_one_and_knows_its_administrator_by_address(
+    bed: Bed, mysql_server: Database, root_sql: RootSql
+) -> None:
+    with closing(open_admin(mysql_server)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT CURRENT_USER(), @@skip_name_resolve, VERSION(), @@version_comment")
+        user, skips, version, comment = cursor.fetchone() or ("", 0, "", "")
+    assert (user, skips) == (f"packmaster@{bed.controller}", 1)
+    assert int(version.partition(".")[0]) >= 9
+    assert "MariaDB" not in version + comment
+    assert root_sql("dbmysql", "SELECT User FROM mysql.user WHERE User = '' OR Host = '%'") == ""
+
+
+def test_the_mysql_password_shows_in_no_process(
+    bed: Bed, mysql_server: Database, docker_exec: DockerExec
+) -> None:
+    look = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'; ls /run/mysqld"
+    seen = docker_exec(mysql_server.name, "sh", "-c", look)
+    assert bed.db_admin_password not in seen
+    assert "setup.sql" not in seen
+
+
+def test_a_replica_follows_and_takes_no_writes(replica: Replica, root_sql: RootSql) -> None:
+    root_sql("db", "CREATE USER 'followed'@'10.9.9.9'")
+    replica.catch_up()
+    seen = "SELECT COUNT(*) FROM mysql.user WHERE User = 'followed'"
+    assert root_sql("db2", seen).strip() == "1"
+    root_sql("db", "DROP USER 'followed'@'10.9.9.9'")
+    replica.catch_up()
+    assert root_sql("db2", seen).strip() == "0"
+    assert root_sql("db2", "SELECT @@read_only").strip() == "1"
