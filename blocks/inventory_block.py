@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from typing import Any, Self, TypeVar
 
 from prefect.blocks.core import Block
@@ -17,10 +18,19 @@ T = TypeVar("T")
 
 # The most that the server gives at once.
 PAGE = 200
+_schemas: dict[tuple[object, ...], dict[str, Any]] = {}
 
 
 class InventoryBlock(Block):
     """A thing of the fleet that is registered under a name."""
+
+    @classmethod
+    def model_json_schema(cls, *asked: Any, **also: Any) -> dict[str, Any]:
+        """As Block's, but made once: Prefect asks several times a block, each time for all nested ones."""
+        key = (cls, *asked, *sorted(also.items()))
+        if key not in _schemas:
+            _schemas[key] = super().model_json_schema(*asked, **also)
+        return deepcopy(_schemas[key])
 
     @property
     def name(self) -> str:
