@@ -18,6 +18,11 @@ from pathlib import Path
 
 import certifi
 import pytest
+from hypothesis import settings
+
+# Half of Hypothesis's own number, for there are many properties; a slow machine is no failure.
+settings.register_profile("packmaster", max_examples=50, deadline=None)
+settings.load_profile("packmaster")
 
 START_SECONDS = 120
 HOME = tempfile.TemporaryDirectory(prefix="packmaster-prefect-")
