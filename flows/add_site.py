@@ -70,7 +70,7 @@ def add_site(
     refuse_taken_names(site)
     with hold(fleet, database.database()):
         refuse_without_release(fleet.nodes, platform.name)
-        work = plan_convergence(fleet.nodes, [site])
+        work = plan_convergence(fleet, [site])
         publish_plan(f"add {uri}", *work.plans)
         outcomes = work.unread
         if not dry_run and not outcomes.failed:
@@ -140,6 +140,6 @@ def install_once(work: Convergence) -> Outcomes:
     """The application is installed, from one node: its database is the same for all."""
     (site,) = work.sites
     done = install_site.submit(
-        work.nodes[0], site.value(), site.profile(), site.credentials(), site.admin_password
+        work.fleet.writers[0], site.value(), site.profile(), site.credentials(), site.admin_password
     )
     return join_outcomes([done])

@@ -16,7 +16,7 @@ from flows.gather import gather
 from flows.publish import Plan
 from flows.release import site_checks
 from tasks.errors import PlanRefused
-from tasks.fleet import Database, Node
+from tasks.fleet import Database, Node, Target
 from tasks.grants import (
     GrantPlan,
     SiteAccess,
@@ -54,10 +54,13 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Convergence:
-    """What has to be done so that `nodes` serve `sites`; `unread` are the failures to find out."""
+    """What has to be done so that `fleet` serves `sites`; `unread` are the failures to find out.
+
+    Sites' data and settings are written by the fleet's writers alone; the rest concerns all its nodes.
+    """
 
     sites: tuple[Site, ...]
-    nodes: tuple[Node, ...]
+    fleet: Target
     seeds: Mapping[str, SecretStr]
     data: tuple[SitePlan, ...]
     access: tuple[Access, ...]
@@ -65,12 +68,16 @@ class Convergence:
     unread: Outcomes
 
     @property
+    def nodes(self) -> tuple[Node, ...]:
+        return self.fleet.nodes
+
+    @property
     def plans(self) -> tuple[Plan, ...]:
         """Everything to publish, in the order in which it is done."""
         return (*self.data, *(access.plan for access in self.access), *self.web.values())
 
 
-def plan_convergence(nodes: Sequence[Node], sites: Sequence[Site]) -> Convergence:
+def plan_convergence(fleet: Target, sites: Sequence[Site]) -> Convergence:
     """Read what nodes and databases have of `sites`, all of one platform, and plan the difference.
 
     Nodes that cannot be read are left out and are in `unread`. Raises PlanRefused for a host name that
@@ -78,17 +85,17 @@ def plan_convergence(nodes: Sequence[Node], sites: Sequence[Site]) -> Convergenc
     """
     values = [site.value() for site in sites]
     profile = sites[0].profile()
-    configs = gather("read web configuration", read_web_config.map(nodes))
-    data = gather("read sites", read_sites.map(nodes, unmapped(values), unmapped(profile)))
-    readable = tuple(n for n in nodes if n.name in configs.seen and n.name in data.seen)
+    configs = gather("read web configuration", read_web_config.map(fleet.nodes))
+    data = gather("read sites", read_sites.map(fleet.writers, unmapped(values), unmapped(profile)))
     unread = configs.unread + data.unread
+    readable = fleet.only(set(fleet.node_names) - unread.failed_hosts)
     seeds, data_plans = {}, []
     for value in values:
-        facts = {node.name: data.seen[node.name][value.uri] for node in readable}
+        facts = {node.name: data.seen[node.name][value.uri] for node in readable.writers}
         seeds[value.uri] = choose_seed(facts, new_seed())
         data_plans.append(plan_site(value, profile, facts, seeds[value.uri]))
-    access, unseen = plan_access(readable, sites, complete=len(readable) == len(nodes))
-    web = {node.name: plan_vhosts(node, sites, configs.seen[node.name]) for node in readable}
+    access, unseen = plan_access(readable.nodes, sites, complete=readable == fleet)
+    web = {node.name: plan_vhosts(node, sites, configs.seen[node.name]) for node in readable.nodes}
     return Convergence(tuple(sites), readable, seeds, tuple(data_plans), access, web, unread + unseen)
 
 
@@ -146,12 +153,12 @@ def close_databases(convergence: Convergence) -> Outcomes:
 
 
 def make_data(convergence: Convergence) -> Outcomes:
-    """Every node has the sites' data directories, settings and links."""
+    """Every node that writes has the sites' data directories, settings and links."""
     values = [site.value() for site in convergence.sites]
     profile = convergence.sites[0].profile()
     return join_outcomes(
         make_sites.map(
-            convergence.nodes, unmapped(values), unmapped(profile), unmapped(dict(convergence.seeds))
+            convergence.fleet.writers, unmapped(values), unmapped(profile), unmapped(dict(convergence.seeds))
         )
     )
 
