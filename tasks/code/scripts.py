@@ -144,13 +144,15 @@ cd "$1/releases"
 case $2 in .staging-*) rm -rf "$2" ;; esac
 """
 
-# $2: release, or empty to take `current` away. Prints what it did.
-# PHP is told in the same command, which outlives its connection: a controller that is killed after the switch
-# must not leave php-fpm with what it remembers of the old code. The pool is in the directory of the version
+# The listing of a release, as it is recorded when the release was verified. Its path is `$1/releases/$2`.
+MAKE_LISTING = f"""
+cd "$1/releases/$2"
+{_LISTING}
+"""
+
+# Defines tell_php: php-fpm forgets what it remembers of the code. Its pool is in the directory of the version
 # that serves.
-SWITCH = """
-cd "$1"
-trap '' HUP PIPE
+TELL_PHP = """
 tell_php() {
     for pool in /etc/php/*/fpm/pool.d/packmaster.conf; do
         [ -f "$pool" ] || { echo "there is no php-fpm pool packmaster: run prepare-server" >&2; exit 69; }
@@ -159,13 +161,22 @@ tell_php() {
             { printf 'php-fpm cannot be reloaded: %s\n' "$said" >&2; exit 69; }
     done
 }
+"""
+
+# $2: release, or empty to take `current` away. Prints what it did.
+# PHP is told in the same command, which outlives its connection: a controller that is killed after the switch
+# must not leave php-fpm with what it remembers of the old code.
+SWITCH = f"""
+cd "$1"
+trap '' HUP PIPE
+{TELL_PHP}
 now=$(readlink current || true)
 if [ -z "$2" ]; then
     if [ -n "$now" ]; then rm -f current; tell_php; echo switched; fi
     exit 0
 fi
 [ "$now" != "releases/$2" ] || exit 0
-[ -d "releases/$2" ] && [ -f "manifests/$2" ] || { echo "release $2 is not complete" >&2; exit 66; }
+[ -d "releases/$2" ] && [ -f "manifests/$2" ] || {{ echo "release $2 is not complete" >&2; exit 66; }}
 if [ -e current ] && [ ! -L current ]; then echo "current is not a link" >&2; exit 73; fi
 rm -f .current-new
 ln -s "releases/$2" .current-new
