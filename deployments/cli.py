@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -92,6 +93,53 @@ def bootstrap(pool: str) -> None:
 
     for line in bootstrap_server(pool):
         click.echo(line)
+
+
+@main.group()
+def grants() -> None:
+    """Access to database servers."""
+
+
+@grants.command("setup-sql")
+@click.argument("server", type=click.Choice(["mariadb", "mysql"]))
+@click.option("--address", required=True, help="The controller's address, as the database server sees it.")
+@click.option("--user", default="packmaster", show_default=True, help="The account's name.")
+@click.option(
+    "--password-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Print the password that is in this file; otherwise <password> stands in its place.",
+)
+@click.option("--password-env", metavar="NAME", help="The same, from this environment variable.")
+@click.option("--require-tls", is_flag=True, help="Let the account in over TLS only.")
+def print_setup_sql(
+    server: str,
+    address: str,
+    user: str,
+    password_file: Path | None,
+    password_env: str | None,
+    require_tls: bool,
+) -> None:
+    """Print the SQL that makes Packmaster's own account on a database SERVER, with no right too many.
+
+    To be piped into the server's client by an administrator:
+    `packmaster grants setup-sql mariadb --address 10.0.0.5 --password-file secret | mariadb`.
+    """
+    from tasks.grants.own_account import ServerKind, setup_sql
+
+    password = read_password(password_file, password_env)
+    kind: ServerKind = "mariadb" if server == "mariadb" else "mysql"
+    click.echo(setup_sql(kind, user, address, password=password, tls=require_tls), nl=False)
+
+
+def read_password(file: Path | None, variable: str | None) -> str | None:
+    """The password that a file or an environment variable holds, or None when neither is named."""
+    if file and variable:
+        raise click.UsageError("name a file or a variable, not both")
+    if variable:
+        if variable not in os.environ:
+            raise click.UsageError(f"the environment has no {variable}")
+        return os.environ[variable]
+    return file.read_text(encoding="utf-8").rstrip("\n") if file else None
 
 
 if __name__ == "__main__":

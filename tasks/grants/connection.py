@@ -94,6 +94,8 @@ def log_in_from(
         autocommit=True,
         read_timeout=CONNECT_SECONDS,
         write_timeout=CONNECT_SECONDS,
+        # TLS wraps sockets only; as far as the node this is inside SSH.
+        ssl_disabled=True,
         defer_connect=True,
     )
     try:

@@ -119,3 +119,18 @@ def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
     shown = packmaster(*words, "--help")
     assert shown.exit_code == 0
     assert len(shown.output.splitlines()) > 4
+
+
+def test_the_set_up_sql_holds_a_password_only_when_asked(tmp_path: Path) -> None:
+    asked = ("grants", "setup-sql", "mysql", "--address", "10.0.0.5")
+    shown = packmaster(*asked)
+    assert shown.exit_code == 0
+    assert "IDENTIFIED BY <password>;" in shown.output
+    (tmp_path / "secret").write_text("a-password-for-the-account\n")
+    filled = packmaster(*asked, "--password-file", tmp_path / "secret", "--require-tls")
+    assert "IDENTIFIED BY 'a-password-for-the-account' REQUIRE SSL;" in filled.output
+    assert "<password>" not in filled.output
+    missing = packmaster(*asked, "--password-env", "NO_SUCH_VARIABLE")
+    assert missing.exit_code == 2
+    assert "the environment has no NO_SUCH_VARIABLE" in missing.output
+    assert packmaster("grants", "setup-sql", "mysql", "--address", "%").exit_code == 1
