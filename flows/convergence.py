@@ -5,7 +5,7 @@ add-site, verify-platform and remove-site all go through here, so that there is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from prefect import unmapped
@@ -77,18 +77,22 @@ class Convergence:
         return (*self.data, *(access.plan for access in self.access), *self.web.values())
 
 
-def plan_convergence(fleet: Target, sites: Sequence[Site]) -> Convergence:
+def plan_convergence(
+    fleet: Target, sites: Sequence[Site], *, without: Collection[str] = frozenset()
+) -> Convergence:
     """Read what nodes and databases have of `sites`, all of one platform, and plan the difference.
 
-    Nodes that cannot be read are left out and are in `unread`. Raises PlanRefused for a host name that
-    another site has, and for what the plans of each subject refuse.
+    Nodes that cannot be read are left out and are in `unread`; those in `without` are known not to answer
+    and are not asked. Either way nothing is taken from them: a node that is down keeps its access. Raises
+    PlanRefused for a host name that another site has, and for what the plans of each subject refuse.
     """
+    asked = fleet.only(set(fleet.node_names) - set(without))
     values = [site.value() for site in sites]
     profile = sites[0].profile()
-    configs = gather("read web configuration", read_web_config.map(fleet.nodes))
-    data = gather("read sites", read_sites.map(fleet.writers, unmapped(values), unmapped(profile)))
+    configs = gather("read web configuration", read_web_config.map(asked.nodes))
+    data = gather("read sites", read_sites.map(asked.writers, unmapped(values), unmapped(profile)))
     unread = configs.unread + data.unread
-    readable = fleet.only(set(fleet.node_names) - unread.failed_hosts)
+    readable = asked.only(set(asked.node_names) - unread.failed_hosts)
     seeds, data_plans = {}, []
     for value in values:
         facts = {node.name: data.seen[node.name][value.uri] for node in readable.writers}
@@ -177,7 +181,7 @@ def serve_everywhere(nodes: Sequence[Node], web: Mapping[str, WebPlan], sites: S
     return outcomes
 
 
-def refuse_unreleased(nodes: Sequence[Node], current: Mapping[str, str | None], platform: str) -> None:
+def refuse_unreleased(nodes: Sequence[Node], current: Mapping[str, str], platform: str) -> None:
     """Raise PlanRefused when a node has no current release of the platform to serve a site from."""
     without = [node.name for node in nodes if not current.get(node.name)]
     if without:

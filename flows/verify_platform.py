@@ -47,7 +47,7 @@ def verify_platform(platform: Platform, dry_run: bool = False) -> State[Outcomes
     with hold(fleet, *databases):
         repair, outcomes = plan_repair(platform, fleet)
         alive = Target(fleet.name, tuple(n for n in fleet.nodes if n.name not in outcomes.failed_hosts))
-        work = plan_convergence(alive, sites) if sites and alive.nodes else None
+        work = plan_convergence(fleet, sites, without=outcomes.failed_hosts) if sites and alive.nodes else None
         publish_plan(about, *([repair.plan] if repair else []), *(work.plans if work else ()))
         outcomes += work.unread if work else Outcomes()
         if not dry_run:

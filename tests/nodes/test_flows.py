@@ -198,9 +198,14 @@ def test_drift_is_reported_then_repaired_then_gone(blog: Fleet) -> None:
 def test_a_node_that_is_down_is_named_and_the_rest_serves_on(
     blog: Fleet, docker_kill: Callable[[str], None], docker_start: Callable[[str], None]
 ) -> None:
+    accounts = f"SELECT host FROM mysql.user WHERE user = '{user_name(SITE)}' ORDER BY host"
+    before = blog.sql(accounts)
     docker_kill("web4")
     said = fail(verify_platform, platform=blog.platform(BLOG))
     assert "web4" in said
+    # A node that was not seen keeps its access: when it is back, it has to serve at once.
+    assert blog.node("web4").address in before
+    assert blog.sql(accounts) == before
     assert not any(name in said for name in ("web1", "web2", "web3"))
     assert "web4" in blog.artifact(f"outcome-verify-{BLOG}")["description"]
     assert all(POST in body for body in blog.bodies(SITE, names=("web1", "web2", "web3")))
