@@ -31,11 +31,11 @@ from flows.convergence import (
 from flows.gather import gather
 from flows.locks import hold
 from flows.operation import operation
+from flows.packs import Standing, look_at_pack
 from flows.publish import announce, conclude, publish_plan
 from flows.registry import refuse_taken_names
 from tasks.code import read_code
 from tasks.errors import PlanRefused
-from tasks.fleet import Node
 from tasks.names import check_host_name
 from tasks.outcome import Outcomes
 from tasks.sites import install_site, new_password
@@ -69,10 +69,11 @@ def add_site(
     fleet = platform.resolve()
     refuse_taken_names(site)
     with hold(fleet, database.database()):
-        refuse_without_release(fleet.nodes, platform.name)
-        work = plan_convergence(fleet, [site])
+        standing = look_at_pack(fleet, f"add {uri}", platform.name)
+        refuse_without_release(standing, platform.name)
+        work = plan_convergence(fleet, [site], without=standing.unread.failed_hosts)
         publish_plan(f"add {uri}", *work.plans)
-        outcomes = work.unread
+        outcomes = standing.unread + work.unread
         if not dry_run and not outcomes.failed:
             site.register()
             outcomes += in_order(
@@ -129,11 +130,14 @@ def _kept(password: SecretStr | None) -> SecretStr:
     return password or new_password()  # an empty SecretStr is false
 
 
-def refuse_without_release(nodes: tuple[Node, ...], platform: str) -> None:
+def refuse_without_release(standing: Standing, platform: str) -> None:
     """Raise PlanRefused when a node that answers has no release of the platform to serve a site from."""
-    facts = gather("read releases", read_code.map(nodes, unmapped(platform), unmapped("none")))
-    reached = [node for node in nodes if node.name in facts.seen]
-    refuse_unreleased(reached, {name: seen.current for name, seen in facts.seen.items()}, platform)
+    writers = standing.fleet.writers
+    facts = gather("read releases", read_code.map(writers, unmapped(platform), unmapped("none")))
+    current = {name: seen.current or "" for name, seen in facts.seen.items()}
+    current |= {name: seen.current for name, seen in standing.followers.items()}
+    reached = [node for node in standing.fleet.nodes if node.name in current]
+    refuse_unreleased(reached, current, platform)
 
 
 def install_once(work: Convergence) -> Outcomes:

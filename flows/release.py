@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from prefect import unmapped
@@ -13,7 +13,8 @@ from blocks import Platform, Site
 from flows.controller import work_directory
 from flows.gather import gather
 from flows.locks import hold
-from flows.publish import announce, conclude, explaining, publish_plan
+from flows.packs import Standing, follow_master, look_at_pack, look_through_share
+from flows.publish import Plan, announce, conclude, explaining, publish_plan
 from flows.registry import list_sites_of
 from tasks.code import (
     Audit,
@@ -31,9 +32,10 @@ from tasks.code import (
     switch_back,
 )
 from tasks.errors import PlanRefused
-from tasks.fleet import Node, Target
+from tasks.fleet import Target
 from tasks.names import check_docroot
 from tasks.outcome import Outcome, Outcomes
+from tasks.packs import FollowPlan
 from tasks.sites.plan import link_path
 from tasks.sites.profiles import load_profile, overlay_files
 from tasks.steps import join_outcomes
@@ -49,23 +51,33 @@ class Deployment:
     platform: Platform
     built: Built
     plan: ReleasePlan
+    following: FollowPlan
+    standing: Standing
     unread: Outcomes
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """Everything to publish; a target without slaves has no plan for them."""
+        return (self.plan, self.following) if self.standing.fleet.followers else (self.plan,)
 
 
 def deploy(wanted: Platform, *, quorum: int | None, composer: bool, dry_run: bool) -> State[Outcomes]:
     """The platform's source is a release, current on every server of its target; its block says so."""
     fleet, about = wanted.resolve(), f"deploy {wanted.name}"
     with hold(fleet):
-        deployment = plan_deployment(wanted, fleet, quorum=quorum, composer=composer)
-        publish_plan(about, deployment.plan)
-        outcomes = deployment.unread
+        standing = look_at_pack(fleet, about, wanted.name, quorum)
+        deployment = plan_deployment(wanted, standing, quorum=quorum, composer=composer)
+        publish_plan(about, *deployment.plans)
+        outcomes = standing.unread + deployment.unread
         if not dry_run:
             wanted.register()
-            outcomes += carry_out(deployment, fleet)
+            outcomes += carry_out(deployment)
     return conclude(about, outcomes)
 
 
-def plan_deployment(platform: Platform, fleet: Target, *, quorum: int | None, composer: bool) -> Deployment:
+def plan_deployment(
+    platform: Platform, standing: Standing, *, quorum: int | None, composer: bool
+) -> Deployment:
     """Build the platform's source and plan its release; raises PlanRefused with what stands in the way."""
     profile = load_profile(platform.profile)
     spec = parse_source(platform.source, platform.ref, platform.checksum)
@@ -73,26 +85,29 @@ def plan_deployment(platform: Platform, fleet: Target, *, quorum: int | None, co
     excluded = [f"{inside}/{path}".lstrip("/") for path in profile.excluded]
     built = build_code(spec, overlay, work_directory(), composer=composer, excluded=excluded)
     refuse_missing_docroot(built.manifest, platform.docroot, platform.source)
-    deployment = _plan_from("current", platform, built, fleet, quorum)
+    deployment = _plan_from("current", platform, built, standing, quorum)
     if set(deployment.plan.switching_hosts) - set(deployment.plan.staging_hosts):
         # Only current releases were looked at, and one that was changed since must not become current again.
-        deployment = _plan_from("all", platform, built, fleet, quorum)
+        deployment = _plan_from("all", platform, built, standing, quorum)
     return deployment
 
 
 def _plan_from(
-    audit: Audit, platform: Platform, built: Built, fleet: Target, quorum: int | None
+    audit: Audit, platform: Platform, built: Built, standing: Standing, quorum: int | None
 ) -> Deployment:
-    name, now = platform.name, datetime.now(UTC)
-    facts = gather("read releases", read_code.map(fleet.nodes, unmapped(name), unmapped(audit)))
-    desired = describe_release(built, name, facts.seen, fleet.nodes, work_directory())
+    name, now, writers = platform.name, datetime.now(UTC), standing.fleet.writers
+    facts = gather("read releases", read_code.map(writers, unmapped(name), unmapped(audit)))
+    desired = describe_release(built, name, facts.seen, writers, work_directory())
     keep, missing = platform.keep_releases, facts.missing
+    if standing.fleet.share is not None:
+        quorum = None  # counted over all nodes of the pack already; of those that write, there is one
     with explaining(f"deploy {name}", facts.unread):
         plan = plan_release(name, desired, facts.seen, now=now, missing=missing, quorum=quorum, keep=keep)
-    return Deployment(platform, built, plan, facts.unread)
+    following = standing.following(name, plan.release, switching=bool(plan.switching_hosts))
+    return Deployment(platform, built, plan, following, standing, facts.unread)
 
 
-def plan_repair(platform: Platform, fleet: Target) -> tuple[Deployment | None, Outcomes]:
+def plan_repair(platform: Platform, standing: Standing) -> tuple[Deployment | None, Outcomes]:
     """Find out whether every server that answers has the same, unchanged release; else plan that it does.
 
     Returns None where there is nothing to repair, and the Outcomes of reading. The release to have is what
@@ -100,7 +115,7 @@ def plan_repair(platform: Platform, fleet: Target) -> tuple[Deployment | None, O
     is a failed Outcome.
     """
     name = platform.name
-    facts = gather("read releases", read_code.map(fleet.nodes, unmapped(name)))
+    facts = gather("read releases", read_code.map(standing.fleet.writers, unmapped(name)))
     intact = {
         host: seen.current_release.content
         for host, seen in facts.seen.items()
@@ -114,8 +129,8 @@ def plan_repair(platform: Platform, fleet: Target) -> tuple[Deployment | None, O
         return None, facts.unread + found
     if not facts.seen:
         return None, facts.unread
-    alive = Target(fleet.name, tuple(node for node in fleet.nodes if node.name in facts.seen))
-    deployment = plan_deployment(platform, alive, quorum=None, composer=True)
+    alive = standing.fleet.only(set(standing.fleet.node_names) - set(facts.missing))
+    deployment = plan_deployment(platform, replace(standing, fleet=alive), quorum=None, composer=True)
     if intact and deployment.plan.content not in intact.values():
         wrong = [
             Outcome(host, "verify release", error=f"{SOURCE_MOVED} {facts.seen[host].current or 'nothing'}")
@@ -126,10 +141,10 @@ def plan_repair(platform: Platform, fleet: Target) -> tuple[Deployment | None, O
     return deployment, facts.unread + found
 
 
-def carry_out(deployment: Deployment, fleet: Target) -> Outcomes:
+def carry_out(deployment: Deployment) -> Outcomes:
     """Stage the release everywhere, then switch everywhere or nowhere, then prune what is too old."""
-    plan, platform = deployment.plan, deployment.platform
-    if not plan:
+    plan, platform, fleet = deployment.plan, deployment.platform, deployment.standing.fleet
+    if not plan and not deployment.following:
         return as_desired("release", plan.release, fleet)
     sites = list_sites_of(platform.name)
     staging = [node for node in fleet.nodes if node.name in plan.staging_hosts]
@@ -147,7 +162,7 @@ def carry_out(deployment: Deployment, fleet: Target) -> Outcomes:
         plan = plan.without_hosts(outcomes.failed_hosts)
     except PlanRefused as refused:
         return outcomes + Outcomes((Outcome(fleet.name, "switch", error=str(refused)),))
-    outcomes += switch_everywhere(plan, fleet.nodes, sites)
+    outcomes += switch_everywhere(plan, deployment.following, fleet, sites)
     pruning = [node for node in fleet.nodes if node.name in plan.pruning_hosts]
     if not outcomes.failed:
         outcomes += join_outcomes(prune.map(pruning, unmapped(plan)))
@@ -164,21 +179,30 @@ def as_desired(step: str, detail: str, fleet: Target) -> Outcomes:
     return Outcomes(tuple(Outcome(node.name, step, detail=detail) for node in fleet.nodes))
 
 
-def switch_everywhere(plan: ReleasePlan, nodes: Sequence[Node], sites: Sequence[Site]) -> Outcomes:
+def switch_everywhere(
+    plan: ReleasePlan, following: FollowPlan, fleet: Target, sites: Sequence[Site]
+) -> Outcomes:
     """The plan's release is current on all its hosts and their sites answer; or all went back.
 
-    Only sites that answered before have to answer afterwards: a broken site must not keep its own repair out.
+    Slaves have seen the whole release before anything is switched, follow their master's switch, and follow
+    it back. Only sites that answered before have to answer afterwards: a broken site must not keep its own
+    repair out.
     """
-    hosts = [node for node in nodes if node.name in plan.switching_hosts]
-    if not hosts:
-        return Outcomes()
-    answering = gather("ask sites", find_answering.map(hosts, unmapped(site_checks(sites)))).seen
-    outcomes = join_outcomes(switch.map(hosts, unmapped(plan)))
+    hosts = [node for node in fleet.nodes if node.name in plan.switching_hosts]
+    asked = [*hosts, *(node for node in fleet.followers if node.name in following.hosts)]
+    outcomes = look_through_share(following, fleet)
+    if not asked or outcomes.failed:
+        return outcomes
+    answering = gather("ask sites", find_answering.map(asked, unmapped(site_checks(sites)))).seen
+    outcomes += join_outcomes(switch.map(hosts, unmapped(plan)))
     if not outcomes.failed:
-        checks = [answering.get(node.name, ()) for node in hosts]
-        outcomes += join_outcomes(check_sites.map(hosts, checks))
-    if outcomes.failed:
+        outcomes += follow_master(following, fleet, plan.release)
+    if not outcomes.failed:
+        checks = [answering.get(node.name, ()) for node in asked]
+        outcomes += join_outcomes(check_sites.map(asked, checks))
+    if outcomes.failed and hosts:
         outcomes += join_outcomes(switch_back.map(hosts, unmapped(plan)))
+        outcomes += follow_master(following, fleet, plan.for_host(fleet.master).previous)
     return outcomes
 
 

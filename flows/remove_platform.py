@@ -19,12 +19,14 @@ from blocks import Platform
 from flows.gather import gather
 from flows.locks import hold
 from flows.operation import operation
+from flows.packs import look_at_pack
 from flows.publish import announce, conclude, publish_plan
 from flows.registry import list_sites_of
 from tasks.code import CodeFacts, read_code, remove_code
 from tasks.errors import PlanRefused
 from tasks.fleet import Target
 from tasks.outcome import Outcomes
+from tasks.packs import forget
 from tasks.steps import join_outcomes
 from tasks.web import read_web_config
 
@@ -58,12 +60,14 @@ def remove_platform(platform: Platform, dry_run: bool = False) -> State[Outcomes
     """
     fleet, name = platform.resolve(), platform.name
     with hold(fleet):
+        look_at_pack(fleet, f"remove {name}", quorum=None)
         refuse_used(name, fleet)
-        facts = gather("read releases", read_code.map(fleet.nodes, unmapped(name), unmapped("none")))
+        facts = gather("read releases", read_code.map(fleet.writers, unmapped(name), unmapped("none")))
         publish_plan(f"remove {name}", plan_removal(name, facts.seen))
         outcomes = facts.unread
         if not dry_run and not outcomes.failed:
-            outcomes += join_outcomes(remove_code.map(fleet.nodes, unmapped(name)))
+            outcomes += join_outcomes(remove_code.map(fleet.writers, unmapped(name)))
+            outcomes += join_outcomes(forget.map(fleet.followers, unmapped(name)))
             if not outcomes.failed:
                 Platform.unregister(name)
                 announce("platform.removed", name)

@@ -27,6 +27,7 @@ from flows.convergence import in_order, serve_everywhere
 from flows.gather import gather
 from flows.locks import hold
 from flows.operation import operation
+from flows.packs import look_at_pack
 from flows.publish import announce, conclude, publish_plan
 from tasks.errors import PackmasterError
 from tasks.fleet import Database, Node, Target
@@ -69,6 +70,7 @@ def remove_site(site: Site, dry_run: bool = False) -> State[Outcomes]:
     """
     fleet, database, about = site.platform.resolve(), site.database.database(), f"remove {site.uri}"
     with hold(fleet, database):
+        look_at_pack(fleet, about, quorum=None)
         removal = plan_removal(site, fleet, database)
         publish_plan(about, *removal.web.values(), removal.grants)
         outcomes = Outcomes()
@@ -119,8 +121,8 @@ def back_up_offline(removal: Removal) -> VerifiedBackup:
 
 
 def back_up(removal: Removal) -> VerifiedBackup:
-    """The database and every node's data are in a backup that was read back; HostsFailed, PlanRefused."""
-    site, nodes = removal.site, removal.fleet.nodes
+    """The database and all data are in a backup that was read back; raises HostsFailed, PlanRefused."""
+    site, nodes = removal.site, removal.fleet.writers
     directory = start_backup(site.uri, datetime.now(UTC), str(backup_directory()))
     data = gather("back up data", back_up_data.map(nodes, unmapped(site.value()), unmapped(directory)))
     names = [removal.access.database] if removal.has_database else []
@@ -133,7 +135,7 @@ def back_up(removal: Removal) -> VerifiedBackup:
 
 def remove_traces(removal: Removal, backup: VerifiedBackup) -> Outcomes:
     """No node has the site's data any more, nor a link to it in the code."""
-    value, profile, nodes = removal.site.value(), removal.site.profile(), removal.fleet.nodes
+    value, profile, nodes = removal.site.value(), removal.site.profile(), removal.fleet.writers
     outcomes = Outcomes()
     if profile.link:
         outcomes += join_outcomes(unlink_site.map(nodes, unmapped(value), unmapped(profile)))

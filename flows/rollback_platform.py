@@ -18,6 +18,7 @@ from blocks import Platform
 from flows.gather import gather
 from flows.locks import hold
 from flows.operation import operation
+from flows.packs import look_at_pack
 from flows.publish import announce, conclude, explaining, publish_plan
 from flows.registry import list_sites_of
 from flows.release import as_desired, switch_everywhere
@@ -36,23 +37,25 @@ def rollback_platform(platform: Platform, release: str = "", dry_run: bool = Fal
         release: The release to go to, as it is called in the plan tables; empty for the one before.
         dry_run: Only show what would be done.
     """
-    fleet, about = platform.resolve(), f"roll {platform.name} back"
+    fleet, about, name = platform.resolve(), f"roll {platform.name} back", platform.name
     with hold(fleet):
-        facts = gather("read releases", read_code.map(fleet.nodes, unmapped(platform.name), unmapped("all")))
+        standing = look_at_pack(fleet, about, name, quorum=None)
+        facts = gather("read releases", read_code.map(fleet.writers, unmapped(name), unmapped("all")))
         with explaining(about, facts.unread):
-            plan = plan_rollback(platform.name, facts.seen, to=release or None, missing=facts.missing)
-        publish_plan(about, plan)
+            plan = plan_rollback(name, facts.seen, to=release or None, missing=facts.missing)
+        following = standing.following(name, plan.release, switching=bool(plan.switching_hosts))
+        publish_plan(about, plan, *([following] if fleet.followers else []))
         outcomes = facts.unread
         if not dry_run:
-            sites, profile = list_sites_of(platform.name), load_profile(platform.profile)
+            sites, profile = list_sites_of(name), load_profile(platform.profile)
             values = [site.value() for site in sites]
             if profile.link and values:
-                names = (unmapped(platform.name), unmapped(plan.release))
+                names = (unmapped(name), unmapped(plan.release))
                 outcomes += join_outcomes(
-                    link_sites.map(fleet.nodes, unmapped(values), unmapped(profile), *names)
+                    link_sites.map(fleet.writers, unmapped(values), unmapped(profile), *names)
                 )
             if not outcomes.failed:
-                outcomes += switch_everywhere(plan, fleet.nodes, sites)
+                outcomes += switch_everywhere(plan, following, fleet, sites)
             if plan.switching_hosts and not outcomes.failed:
-                announce("platform.switched", platform.name, {"release": plan.release})
+                announce("platform.switched", name, {"release": plan.release})
     return conclude(about, outcomes or as_desired("release", plan.release, fleet))

@@ -26,11 +26,12 @@ from flows.convergence import (
 )
 from flows.locks import hold
 from flows.operation import operation
+from flows.packs import Standing, follow_master, look_at_pack
 from flows.publish import conclude, publish_plan
 from flows.registry import list_sites_of
 from flows.release import Deployment, carry_out, plan_repair
-from tasks.fleet import Target
 from tasks.outcome import Outcomes
+from tasks.packs import FollowPlan
 
 
 @operation("verify-platform", runbook=__doc__, run_name="verify {platform.name}")
@@ -45,19 +46,33 @@ def verify_platform(platform: Platform, dry_run: bool = False) -> State[Outcomes
     sites = list_sites_of(platform.name)
     databases = [site.database.database() for site in sites]
     with hold(fleet, *databases):
-        repair, outcomes = plan_repair(platform, fleet)
-        alive = Target(fleet.name, tuple(n for n in fleet.nodes if n.name not in outcomes.failed_hosts))
-        work = plan_convergence(fleet, sites, without=outcomes.failed_hosts) if sites and alive.nodes else None
-        publish_plan(about, *([repair.plan] if repair else []), *(work.plans if work else ()))
+        standing = look_at_pack(fleet, about, platform.name)
+        repair, outcomes = plan_repair(platform, standing)
+        late = find_late(platform.name, repair, standing)
+        outcomes = standing.unread + outcomes
+        failed = outcomes.failed_hosts
+        alive = fleet.only(set(fleet.node_names) - failed)
+        work = plan_convergence(fleet, sites, without=failed) if sites and alive.nodes else None
+        publish_plan(about, *(repair.plans if repair else late), *(work.plans if work else ()))
         outcomes += work.unread if work else Outcomes()
         if not dry_run:
-            outcomes += converge(repair, work, alive)
+            outcomes += carry_out(repair) if repair else Outcomes()
+            for plan in late:
+                outcomes += follow_master(plan, alive, plan.release)
+            outcomes += converge(work)
     return conclude(about, outcomes)
 
 
-def converge(repair: Deployment | None, work: Convergence | None, alive: Target) -> Outcomes:
-    """Put everything right that differs; what fails in one part does not keep the other parts from it."""
-    outcomes = carry_out(repair, alive) if repair else Outcomes()
+def find_late(platform: str, repair: Deployment | None, standing: Standing) -> tuple[FollowPlan, ...]:
+    """The slaves whose php-fpm was not told of the current release, where nothing else is wrong with it."""
+    seen = {facts.current for facts in standing.followers.values()}
+    late = standing.following(platform, max(seen, default=""), switching=False)
+    return (late,) if late and not repair else ()
+
+
+def converge(work: Convergence | None) -> Outcomes:
+    """Put the sites right; what fails in one part does not keep the other parts from it."""
+    outcomes = Outcomes()
     if work is None:
         return outcomes
     for part in (make_data, open_databases):
