@@ -13,6 +13,8 @@ Safe to re-run? Yes, also after a kill: what is there is kept, passwords and ins
 
 from __future__ import annotations
 
+from functools import partial
+
 from prefect import unmapped
 from prefect.client.schemas.objects import State
 from pydantic import SecretStr
@@ -65,10 +67,12 @@ def add_site(
         admin_email: Given to the application's installer; webmaster at the host name when empty.
         dry_run: Only show what would be done.
     """
-    site = describe_site(uri, platform, database, aliases, redirects, title, admin_email)
+    describe = partial(describe_site, uri, platform, database, aliases, redirects, title, admin_email)
     fleet = platform.resolve()
-    refuse_taken_names(site)
+    refuse_taken_names(describe())
     with hold(fleet, database.database()):
+        # Whoever held the locks until now may have changed the site, its password above all.
+        site = describe()
         standing = look_at_pack(fleet, f"add {uri}", platform.name)
         refuse_without_release(standing, platform.name)
         work = plan_convergence(fleet, [site], without=standing.unread.failed_hosts)
@@ -116,6 +120,8 @@ def describe_site(
         admin_email=admin_email or (registered.admin_email if registered else ""),
         enabled=registered.enabled if registered else True,
         database_password=_kept(registered.database_password if registered else None),
+        pending_password=registered.pending_password if registered else SecretStr(""),
+        retiring_password=registered.retiring_password if registered else SecretStr(""),
         admin_password=_kept(registered.admin_password if registered else None),
     )
     site.take_name(site_block_name(uri))

@@ -43,9 +43,10 @@ def verify_platform(platform: Platform, dry_run: bool = False) -> State[Outcomes
         dry_run: Only show what differs.
     """
     fleet, about = platform.resolve(), f"verify {platform.name}"
-    sites = list_sites_of(platform.name)
-    databases = [site.database.database() for site in sites]
-    with hold(fleet, *databases):
+    databases = {site.database.name: site.database.database() for site in list_sites_of(platform.name)}
+    with hold(fleet, *databases.values()):
+        # Again: whoever held the locks until now may have changed a site, its password above all.
+        sites = [site for site in list_sites_of(platform.name) if site.database.name in databases]
         standing = look_at_pack(fleet, about, platform.name)
         repair, outcomes = plan_repair(platform, standing)
         late = find_late(platform.name, repair, standing)

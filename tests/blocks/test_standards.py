@@ -37,6 +37,8 @@ SITE = Site(
     platform=PLATFORM,
     database=DATABASE,
     database_password=SecretStr(SECRET),
+    pending_password=SecretStr(SECRET),
+    retiring_password=SecretStr(SECRET),
     admin_password=SecretStr(SECRET),
 )
 CLUSTER = Cluster(servers=["web1"])
@@ -87,7 +89,7 @@ def test_a_secret_is_never_shown(example: Block) -> None:
         (WebServer, ["credentials.private_key"]),
         (NfsServer, ["credentials.private_key"]),
         (DatabaseServer, ["admin_password"]),
-        (Site, ["database_password", "admin_password"]),
+        (Site, ["database_password", "admin_password", "pending_password", "retiring_password"]),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else None,
 )
