@@ -62,13 +62,21 @@ class Node(Machine):
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A MySQL or MariaDB server and the account Packmaster administers it with."""
+    """A MySQL or MariaDB server and the account Packmaster administers it with.
+
+    `probe_user` is an account without any privilege, of which the server can be asked how it sees a node;
+    without one, a refused login is. `readers` are its replicas, or the other nodes of its cluster: nothing
+    is written to them, and all that was granted is looked for on them.
+    """
 
     name: str
     host: str
     admin_user: str
     admin_password: SecretStr
     port: int = 3306
+    probe_user: str = ""
+    probe_password: SecretStr | None = None
+    readers: tuple[Database, ...] = ()
 
     @property
     def endpoint(self) -> str:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 
+from prefect import get_run_logger
+
 from tasks.fleet import Database, Node
-from tasks.grants.apply import apply_grants, outcome_of
+from tasks.grants.apply import apply_grants, outcome_of, read_facts_for
+from tasks.grants.budget import Budget, BudgetExceeded
 from tasks.grants.connection import open_admin
-from tasks.grants.discover import discover_client_addresses
-from tasks.grants.facts import read_grant_facts
-from tasks.grants.plan import GrantPlan, plan_grants
+from tasks.grants.discover import Sightings, discover_client_addresses, sight
+from tasks.grants.drift import GrantDrift, find_drift
+from tasks.grants.grant_plan import GrantPlan
+from tasks.grants.plan import plan_grants
+from tasks.grants.replicas import wait_for_replica
 from tasks.grants.values import (
     SITE_PRIVILEGES,
     Desired,
@@ -20,23 +25,31 @@ from tasks.grants.values import (
     database_name,
     user_name,
 )
-from tasks.grants.verify import verify_login
+from tasks.grants.verify import verify_login, verify_logins
 from tasks.outcome import Outcome
 from tasks.steps import fact_task, host_task
 
 __all__ = [
     "SITE_PRIVILEGES",
+    "Budget",
+    "BudgetExceeded",
     "Desired",
+    "GrantDrift",
     "GrantFacts",
     "GrantPlan",
     "RemovedAccess",
+    "Sightings",
     "SiteAccess",
     "check_login",
+    "check_logins",
+    "check_replica",
     "database_name",
     "find_addresses",
+    "find_drift",
     "give_access",
     "plan_grants",
     "read_grants",
+    "sight",
     "take_access_back",
     "user_name",
 ]
@@ -49,16 +62,17 @@ def find_addresses(node: Node, database: Database) -> tuple[str, ...]:
 
 
 @fact_task("read grants", run_name="read grants of {database.name}")
-def read_grants(database: Database) -> GrantFacts:
-    """The accounts, rights and databases of the server are known."""
+def read_grants(database: Database, desired: Sequence[Desired] = ()) -> GrantFacts:
+    """The accounts, rights and databases of the server are known, and what stale accounts define."""
     with closing(open_admin(database)) as connection:
-        return read_grant_facts(connection, database.name)
+        return read_facts_for(connection, database.name, desired)
 
 
 @host_task("give access", run_name="give access on {database.name}")
 def give_access(database: Database, desired: Sequence[Desired], plan: GrantPlan) -> Outcome:
     """Every database and account of the plan exists with its rights; nothing has been taken away."""
-    return outcome_of(database, "give access", apply_grants(database, desired, plan))
+    done = apply_grants(database, desired, plan, tell=get_run_logger().info)
+    return outcome_of(database, "give access", done)
 
 
 @host_task("check login", run_name="log in to {database.name} from {node.name}")
@@ -68,7 +82,20 @@ def check_login(node: Node, database: Database, access: SiteAccess) -> Outcome:
     return Outcome(node.name, "check login", detail=f"{account} reaches {access.database} and nothing else")
 
 
+@host_task("check logins", run_name="log in to {database.name} from {node.name}")
+def check_logins(node: Node, database: Database, accesses: Sequence[SiteAccess]) -> Outcome:
+    """Every site's credentials work from the node, in its own database and in no sibling's."""
+    return verify_logins(node, database, accesses)
+
+
+@host_task("check replica", run_name="check grants on {replica.name}")
+def check_replica(replica: Database, desired: Sequence[Desired], actual: GrantFacts) -> Outcome:
+    """What `actual`, the writer, has of `desired` is on the replica too, or on the cluster's other node."""
+    return wait_for_replica(replica, desired, actual)
+
+
 @host_task("take access back", run_name="take access back on {database.name}")
 def take_access_back(database: Database, desired: Sequence[Desired], plan: GrantPlan) -> Outcome:
-    """What the plan revokes and drops is gone."""
-    return outcome_of(database, "take access back", apply_grants(database, desired, plan, removals=True))
+    """What the plan revokes, locks and drops is gone."""
+    done = apply_grants(database, desired, plan, removals=True, tell=get_run_logger().info)
+    return outcome_of(database, "take access back", done)

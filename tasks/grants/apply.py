@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pymysql
-from pydantic import SecretStr
 from pymysql.connections import Connection
 
-from tasks.errors import PlanRefused, Unreachable
+from tasks.errors import Drift, PlanRefused, Unreachable
 from tasks.fleet import Database
+from tasks.grants.compare import compare, sites_of
 from tasks.grants.connection import error_code, error_of, open_admin, translated
-from tasks.grants.facts import read_grant_facts
-from tasks.grants.plan import GrantPlan, plan_grants
+from tasks.grants.credentials import Secrets
+from tasks.grants.facts import read_definitions, read_grant_facts
+from tasks.grants.grant_plan import GrantPlan, fingerprint_of
+from tasks.grants.journal import Journal
+from tasks.grants.plan import plan_with
 from tasks.grants.statements import needs_password, shown, statement_of
-from tasks.grants.values import STAGING_HOST, Desired, GrantStep, SiteAccess
+from tasks.grants.values import STAGING_HOST, Desired, GrantFacts, GrantStep
 from tasks.outcome import Outcome
 
 log = logging.getLogger(__name__)
@@ -27,6 +32,7 @@ LOCK_SECONDS = 60
 
 # 1141 and 1147: there is no such grant. MariaDB has no REVOKE IF EXISTS.
 _ALREADY_REVOKED = frozenset({1141, 1147})
+_DIGEST = re.compile("0x[0-9A-F]+")
 
 
 @contextmanager
@@ -51,52 +57,81 @@ def locked(connection: Connection[Any], server: str) -> Iterator[None]:
             log.debug("the lock went with its connection: %s", gone)
 
 
-def apply_step(
-    connection: Connection[Any], step: GrantStep, passwords: Mapping[str, SecretStr], server: str
-) -> bool:
+def apply_step(connection: Connection[Any], step: GrantStep, secrets: Secrets, server: str) -> bool:
     """Run the one statement of `step`; return False where it had no effect left to have.
 
-    `passwords` are by user name. Raises what the server's refusal means; the message shows no password.
+    Raises what the server's refusal means; the message shows no password and no digest of one.
     """
-    values: tuple[str, ...] = ()
-    if needs_password(step) and step.account:
-        values = (passwords[step.account.user].get_secret_value(),)
+    secret = secrets.of(step) if needs_password(step) else None
+    statement = statement_of(step, secret)
+    bound = (secret.value.get_secret_value(),) if secret and not secret.plugin else ()
+    hidden = (*bound, *(_DIGEST.findall(statement) if secret else ()))
     try:
         with connection.cursor() as cursor:
-            cursor.execute(statement_of(step), values)
+            cursor.execute(statement, bound)
     except pymysql.MySQLError as error:
         if step.kind == "revoke" and error_code(error) in _ALREADY_REVOKED:
             return False
-        raise error_of(_without_secrets(error, values), server, shown(step)) from None
+        raise error_of(_without_secrets(error, hidden), server, shown(step)) from None
     except OSError as lost:
         raise Unreachable(server, f"{shown(step)}: {lost}") from lost
     return True
 
 
 def apply_grants(
-    database: Database, desired: Sequence[Desired], plan: GrantPlan, *, removals: bool = False
+    database: Database,
+    desired: Sequence[Desired],
+    plan: GrantPlan,
+    *,
+    removals: bool = False,
+    tell: Callable[[str], None] = log.info,
 ) -> tuple[GrantStep, ...]:
-    """Make `plan` true under the server's lock and return the steps that were run.
+    """Make `plan` true under the server's lock and return the steps that were run; `tell` hears of each.
 
     Additions first: logins are verified before a second call with `removals` takes anything away. The facts
-    are read again under the lock: what another run, or an earlier attempt of this one, has done already is
-    not done twice. Raises PlanRefused when something is now needed that was not in `plan`.
+    are read again under the lock, and when they are not those of the plan, it is made again: what another
+    run, or an earlier attempt of this one, has done already is not done twice. Afterwards they are read once
+    more. Raises PlanRefused when something is now needed that was not in `plan` (nothing was done), or may
+    not be done any more (the rest was done), and Drift when what was done did not make the plan true.
     """
-    passwords = {access.user: access.password for access in desired if isinstance(access, SiteAccess)}
-    done: list[GrantStep] = []
     with closing(open_admin(database)) as connection, locked(connection, database.name):
-        facts = read_grant_facts(connection, database.name)
-        now = plan_grants(desired, facts, drop_stale=plan.drop_stale)
-        if surprise := set(now.steps) - set(plan.steps):
-            raise PlanRefused(
-                f"{database.name} changed after it was planned: {shown(min(surprise, key=shown))}",
-                "Plan again; nothing was done",
-            )
-        for step in now.removals if removals else now.additions:
-            if apply_step(connection, step, passwords, database.name):
-                done.append(step)
-                log.info("%s: %s", database.name, shown(step))
-    return tuple(done)
+        facts = read_facts_for(connection, database.name, desired if removals else ())
+        now = _plan_again(database, desired, plan, facts)
+        journal, secrets = Journal(database.name, tell), Secrets(desired, facts)
+        try:
+            for step in now.removals if removals else now.additions:
+                journal.note(step, changed=apply_step(connection, step, secrets, database.name))
+        finally:
+            journal.close()
+        if journal.steps:
+            facts = read_facts_for(connection, database.name, desired if removals else ())
+            left = plan_with(replace(plan.policy, distrust=frozenset()), desired, facts)
+            if missed := left.removals if removals else left.additions:
+                raise Drift(f"{database.name}: after all was run, this is still to do: {shown(missed[0])}")
+    if surprises := set(now.refused) - set(plan.refused):
+        raise PlanRefused(f"{database.name}: {'; '.join(sorted(surprises))}")
+    return tuple(journal.steps)
+
+
+def read_facts_for(connection: Connection[Any], server: str, desired: Sequence[Desired]) -> GrantFacts:
+    """Return the facts of the server, with what those accounts define that `desired` has no use for."""
+    facts = read_grant_facts(connection, server)
+    stale = {access.database for access, _ in compare(sites_of(desired), facts).stale}
+    return read_definitions(connection, facts, stale, server) if stale else facts
+
+
+def _plan_again(
+    database: Database, desired: Sequence[Desired], plan: GrantPlan, facts: GrantFacts
+) -> GrantPlan:
+    if not facts.searched and fingerprint_of(desired, facts) == plan.fingerprint:
+        return plan
+    now = plan_with(plan.policy, desired, facts)
+    if surprise := set(now.steps) - set(plan.steps):
+        raise PlanRefused(
+            f"{database.name} changed after it was planned: {shown(min(surprise, key=shown))}",
+            "Plan again; nothing was done",
+        )
+    return now
 
 
 def outcome_of(database: Database, step: str, done: Sequence[GrantStep]) -> Outcome:

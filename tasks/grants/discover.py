@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 import secrets
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
 import pymysql
 from pydantic import SecretStr
@@ -15,12 +17,62 @@ from tasks.fleet import Database, Node
 from tasks.grants.connection import error_code, error_of, log_in_from
 from tasks.ssh import connect
 
-PROBES = 2
+# Behind a pool of addresses, or with two address families, one login does not show them all.
+PROBES = 3
 
-_DENIED = re.compile(r"Access denied for user '.*'@'(?P<host>[^']+)'")
+_DENIED = re.compile(r"Access denied for user '.*'@'(?P<host>[^']+)'", re.DOTALL)
 _NOT_ALLOWED = re.compile(r"Host '(?P<host>[^']+)' is not allowed")
 # 1045 and 1698: this user may not; 1130: nobody from there may. All three name the host.
 _TELLING = {1045: _DENIED, 1698: _DENIED, 1130: _NOT_ALLOWED}
+
+
+@dataclass(frozen=True, slots=True)
+class Sightings:
+    """What was found out of the addresses of several nodes.
+
+    `nodes` maps each node to its addresses, none where it was not seen; `shared` are addresses under which
+    more than one node was seen, so that nothing can be said of either of them alone: there is a proxy or a
+    NAT in front of the database, and an account at its address lets in whoever comes through it.
+    """
+
+    nodes: tuple[tuple[str, tuple[str, ...]], ...]
+    shared: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Every address that was seen."""
+        return tuple(sorted({address for _, addresses in self.nodes for address in addresses}))
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """The nodes that the database did not see: of their addresses nothing is known."""
+        return tuple(name for name, addresses in self.nodes if not addresses)
+
+    @property
+    def complete(self) -> bool:
+        """Say whether every node was seen; otherwise no address may be called stale."""
+        return not self.unseen
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What an operator has to know of them."""
+        return tuple(
+            f"identity lost: the database sees {', '.join(names)} all as {address}; an account at it is for "
+            "whatever comes through there, and nothing proves which of them may"
+            for address, names in self.shared
+        )
+
+
+def sight(seen: Mapping[str, Sequence[str]], nodes: Sequence[str]) -> Sightings:
+    """Return what `seen`, the addresses by node, says about `nodes`."""
+    behind: dict[str, list[str]] = {}
+    for name in sorted(nodes):
+        for address in seen.get(name, ()):
+            behind.setdefault(address, []).append(name)
+    return Sightings(
+        tuple((name, tuple(sorted(seen.get(name, ())))) for name in sorted(nodes)),
+        tuple((address, tuple(names)) for address, names in sorted(behind.items()) if len(names) > 1),
+    )
 
 
 def parse_refusal(code: int, message: str) -> str | None:
@@ -54,21 +106,25 @@ def canonical_address(host: str) -> str:
 
 
 def discover_client_addresses(node: Node, database: Database, *, probes: int = PROBES) -> tuple[str, ...]:
-    """Return every address the database saw `node` under in `probes` logins, sorted.
+    """Return every address that the database and its readers saw `node` under in `probes` logins, sorted.
 
-    A user name that nobody has is refused, and the refusal names the address. Raises Unreachable when there
-    was no answer and PlanRefused when the answer is no address; never gives anything that was not observed.
+    A probe account without any privilege is asked with, where the server has one; otherwise a user name that
+    nobody has is refused, and the refusal names the address. Raises Unreachable when there was no answer and
+    PlanRefused when the answer is no address; never gives anything that was not observed.
     """
-    return tuple(sorted({canonical_address(_probe(node, database)) for _ in range(probes)}))
+    endpoints = (database, *database.readers)
+    seen = {canonical_address(_probe(node, endpoint)) for endpoint in endpoints for _ in range(probes)}
+    return tuple(sorted(seen))
 
 
 def _probe(node: Node, database: Database) -> str:
     where = f"{database.name} from {node.name}"
     # 12 random bytes: never an account, and within every server's limit for user names.
-    name = f"pm_probe_{secrets.token_hex(6)}"
+    name = database.probe_user or f"pm_probe_{secrets.token_hex(6)}"
+    password = (database.probe_user and database.probe_password) or SecretStr("")
     try:
-        with closing(log_in_from(connect(node), database, name, SecretStr(""))) as connection:
-            # An anonymous account let us in: then the server can be asked.
+        with closing(log_in_from(connect(node), database, name, password)) as connection:
+            # The probe account, or an anonymous one that let us in: then the server can be asked.
             with connection.cursor() as cursor:
                 cursor.execute("SELECT USER()")
                 row = cursor.fetchone()

@@ -2,120 +2,241 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from pydantic import SecretStr
 from pymysql.connections import Connection
-from pymysql.cursors import DictCursor
 
 from tasks.errors import PlanRefused
+from tasks.grants import queries
 from tasks.grants.connection import translated
-from tasks.grants.values import MARKER_ROLE, Account, AccountFacts, DatabaseRights, GrantFacts, ServerFacts
+from tasks.grants.values import (
+    MARKER_ROLE,
+    Account,
+    AccountFacts,
+    DatabaseRights,
+    Definition,
+    GrantFacts,
+    ObjectRights,
+    ServerFacts,
+)
 
-Row = Mapping[str, Any]
+Row = tuple[Any, ...]
 
-_VARIABLES = ("partial_revokes", "skip_name_resolve", "read_only")
 # Columns of mysql.db whose names are not the privilege's.
 _PRIVILEGE_NAMES = {"Create_tmp_table": "CREATE TEMPORARY TABLES", "Grant": "GRANT OPTION"}
+# MariaDB keeps global privileges as bits. Those that make an account one that is never touched have names
+# here (sql/privilege.h), the others are only known to be there.
+_BITS = {1 << 10: "GRANT OPTION", 1 << 15: "SUPER", 1 << 25: "CREATE USER"}
+_DATABASES_AT_A_TIME = 50
 
 
-def parse_server(version: str, comment: str, variables: Mapping[str, str]) -> ServerFacts:
+def parse_server(
+    version: str, comment: str, variables: Mapping[str, str], status: Mapping[str, str] | None = None
+) -> ServerFacts:
     """Return what kind of server it is. Both names are looked at: packagers change the comment."""
-    kind = "mariadb" if "mariadb" in f"{version} {comment}".lower() else "mysql"
+    found = status or {}
+    on_cluster = variables.get("wsrep_on", "OFF") == "ON"
     return ServerFacts(
-        kind="mariadb" if kind == "mariadb" else "mysql",
+        kind="mariadb" if "mariadb" in f"{version} {comment}".lower() else "mysql",
         version=version,
         literal_names=variables.get("partial_revokes", "OFF") == "ON",
         skips_name_resolve=variables.get("skip_name_resolve", "OFF") == "ON",
         # MariaDB 12 has more values than ON; whatever is not OFF keeps somebody from writing.
-        read_only=variables.get("read_only", "OFF") != "OFF",
+        read_only=any(variables.get(name, "OFF") != "OFF" for name in ("read_only", "super_read_only")),
+        folds_case=variables.get("lower_case_table_names", "0") != "0",
+        sql_mode=variables.get("sql_mode", ""),
+        activates_roles=variables.get("activate_all_roles_on_login", "OFF") == "ON",
+        follows=found.get("Slave_running", "OFF") == "ON",
+        galera="/".join(found.get(f"wsrep_{name}", "?") for name in ("cluster_status", "local_state_comment"))
+        if on_cluster
+        else "",
     )
 
 
-def parse_accounts(users: Iterable[Row], edges: Iterable[Row]) -> tuple[AccountFacts, ...]:
-    """Return the accounts of mysql.user, without roles; `edges` tell who holds our mark."""
-    marked = {Account(edge["user"], edge["host"]) for edge in edges}
-    return tuple(
-        AccountFacts(
-            account=Account(_text(row["User"]), _text(row["Host"])),
-            managed=Account(_text(row["User"]), _text(row["Host"])) in marked,
-            plugin=_text(row.get("plugin")),
-            digest=SecretStr(_text(row.get("authentication_string") or row.get("Password"))),
-        )
-        for row in users
-        if row.get("is_role", "N") != "Y" and _text(row["User"]) != MARKER_ROLE
+def parse_mariadb_account(user: str, host: str, text: str) -> AccountFacts | None:
+    """Return one row of mysql.global_priv; None for a role. Every method after OR is in `others`."""
+    about = json.loads(text)
+    if about.get("is_role"):
+        return None
+    # `{}` in auth_or stands for the method that is outside of it.
+    first = (
+        str(about.get("plugin") or "mysql_native_password"),
+        str(about.get("authentication_string") or ""),
+    )
+    others = [
+        (str(each.get("plugin", "")), SecretStr(str(each.get("authentication_string", ""))))
+        for each in about.get("auth_or", ())
+        if each
+    ]
+    access = int(about.get("access") or 0)
+    return AccountFacts(
+        account=Account(user, host),
+        managed=False,
+        plugin=first[0],
+        digest=SecretStr(first[1]),
+        locked=bool(about.get("account_locked")),
+        privileges=_names_of_bits(access) if access else frozenset(),
+        active_role=bool(about.get("default_role")),
+        others=tuple(others),
     )
 
 
-def parse_rights(rows: Iterable[Row]) -> tuple[DatabaseRights, ...]:
+def parse_mysql_account(row: Row, columns: Sequence[str]) -> AccountFacts:
+    """Return one row of mysql.user; `columns` are the names of its flags."""
+    user, host, plugin, digest, locked, second, flags = (_text(value) for value in row)
+    return AccountFacts(
+        account=Account(user, host),
+        managed=False,
+        plugin=plugin,
+        digest=SecretStr(digest),
+        locked=locked == "Y",
+        privileges=_names_of_flags(flags, tuple(columns)),
+        others=((plugin, SecretStr(second)),) if second else (),
+    )
+
+
+def parse_rights(rows: Iterable[Row], columns: Sequence[str]) -> tuple[DatabaseRights, ...]:
     """Return the rows of mysql.db with the privileges by their SQL names."""
+    names = tuple(columns)
     return tuple(
         DatabaseRights(
-            account=Account(_text(row["User"]), _text(row["Host"])),
-            pattern=_text(row["Db"]),
-            privileges=frozenset(_privilege(name) for name, value in row.items() if _is_given(name, value)),
+            Account(_text(user), _text(host)), _text(pattern), _names_of_flags(_text(flags), names)
         )
-        for row in rows
+        for user, host, pattern, flags in rows
+    )
+
+
+def mark_accounts(
+    accounts: Iterable[AccountFacts], roles: Iterable[Row], dynamic: Iterable[Row]
+) -> tuple[AccountFacts, ...]:
+    """Return the accounts with what they hold: our mark, other roles, and privileges that have no column."""
+    held: dict[Account, list[tuple[str, bool, bool]]] = {}
+    for user, host, role, admin, default in roles:
+        holder = Account(_text(user), _text(host))
+        held.setdefault(holder, []).append((_text(role), _text(admin) == "Y", _text(default) == "Y"))
+    further: dict[Account, set[str]] = {}
+    for user, host, name in dynamic:
+        further.setdefault(Account(_text(user), _text(host)), set()).add(_text(name))
+    return tuple(
+        _marked(facts, held.get(facts.account, ()), further.get(facts.account, ()))
+        for facts in accounts
+        if facts.account.user != MARKER_ROLE
     )
 
 
 def read_grant_facts(connection: Connection[Any], server: str) -> GrantFacts:
-    """Return all accounts, database rights, marks and databases of the server called `server`.
+    """Return all accounts, rights, marks and databases of the server called `server`.
 
     Raises PlanRefused when the account cannot see others' rows: an empty answer would read as "nothing is
     granted yet". Raises Unreachable and AccessDenied.
     """
-    with translated(server, "read accounts and grants"), connection.cursor(DictCursor) as cursor:
-        head = _rows(
-            cursor, "SELECT VERSION() AS version, @@version_comment AS comment, CURRENT_USER() AS me"
-        )[0]
-        variables = _rows(cursor, "SHOW GLOBAL VARIABLES WHERE Variable_name IN %s", _VARIABLES)
-        facts = parse_server(
-            head["version"], head["comment"], {row["Variable_name"]: row["Value"] for row in variables}
+    with translated(server, "read accounts and grants"), connection.cursor() as cursor:
+
+        def ask(query: str) -> tuple[Row, ...]:
+            cursor.execute(query)
+            return tuple(cursor.fetchall())
+
+        ((version, comment, me),) = ask(queries.HEAD)
+        about = parse_server(
+            version, comment, _mapping(ask(queries.VARIABLES)), _mapping(ask(queries.STATUS))
         )
-        users = _rows(cursor, "SELECT * FROM mysql.user")
-        edges = _rows(cursor, _EDGES[facts.kind], MARKER_ROLE)
-        rights = _rows(cursor, "SELECT * FROM mysql.db")
-        databases = _rows(cursor, "SELECT SCHEMA_NAME AS name FROM information_schema.SCHEMATA")
-    user, _, host = head["me"].rpartition("@")
-    accounts = parse_accounts(users, (edge for edge in edges if not edge["is_admin"]))
+        flags: dict[str, list[str]] = {"db": [], "user": []}
+        for table, column in ask(queries.COLUMNS):
+            flags[_text(table)].append(_text(column))
+        mysql = about.kind == "mysql"
+        if mysql:
+            about = replace(about, follows=ask(queries.MYSQL_FOLLOWS)[0][0] > 0)
+            rows = ask(queries.with_flags(queries.MYSQL_ACCOUNTS, flags["user"]))
+            found = [parse_mysql_account(row, flags["user"]) for row in rows]
+        else:
+            rows = ask(queries.MARIADB_ACCOUNTS)
+            parsed = (parse_mariadb_account(*(_text(value) for value in row)) for row in rows)
+            found = [account for account in parsed if account]
+        roles = ask(queries.MYSQL_ROLES if mysql else queries.MARIADB_ROLES)
+        dynamic = ask(queries.MYSQL_DYNAMIC) if mysql else ()
+        rights = parse_rights(ask(queries.with_flags(queries.RIGHTS, flags["db"])), flags["db"])
+        objects = ask(queries.OBJECTS)
+        databases = ask(queries.DATABASES)
+    accounts = mark_accounts(found, roles, dynamic)
+    user, _, host = _text(me).rpartition("@")
     _refuse_blind_reader(Account(user, host), accounts, server)
     return GrantFacts(
-        server=facts,
+        server=about,
         me=Account(user, host),
         accounts=accounts,
-        rights=parse_rights(rights),
-        databases=frozenset(row["name"] for row in databases),
-        has_marker=any(_text(row["User"]) == MARKER_ROLE for row in users),
+        rights=rights,
+        databases=frozenset(_text(name) for (name,) in databases),
+        has_marker=any(_text(row[0]) == MARKER_ROLE for row in rows),
+        objects=tuple(ObjectRights(Account(_text(u), _text(h)), _text(what)) for u, h, what in objects),
     )
 
 
-# On MariaDB whoever creates a role holds it WITH ADMIN: that makes an administrator, not an account of ours.
-_EDGES = {
-    "mariadb": "SELECT User AS user, Host AS host, Admin_option = 'Y' AS is_admin"
-    " FROM mysql.roles_mapping WHERE Role = %s",
-    "mysql": "SELECT TO_USER AS user, TO_HOST AS host, WITH_ADMIN_OPTION = 'Y' AS is_admin"
-    " FROM mysql.role_edges WHERE FROM_USER = %s",
-}
+def read_definitions(
+    connection: Connection[Any], facts: GrantFacts, databases: Iterable[str], server: str
+) -> GrantFacts:
+    """Return `facts` with the views, triggers, routines and events of `databases`, and who defined them.
+
+    One query for each fifty databases; asked only where an account is about to be dropped. Raises
+    Unreachable and AccessDenied.
+    """
+    names = sorted(set(databases) & facts.databases)
+    found: list[Definition] = []
+    with translated(server, "read what accounts define"), connection.cursor() as cursor:
+        for start in range(0, len(names), _DATABASES_AT_A_TIME):
+            some = names[start : start + _DATABASES_AT_A_TIME]
+            cursor.execute(queries.definitions_query(len(some)), [name for name in some for _ in range(4)])
+            for definer, what in cursor.fetchall():
+                user, _, host = _text(definer).rpartition("@")
+                found.append(Definition(Account(user, host), _text(what)))
+    searched = frozenset(databases)
+    return replace(facts, definitions=tuple(sorted(found)), searched=facts.searched | searched)
 
 
-def _rows(cursor: DictCursor, query: str, *values: object) -> tuple[dict[str, Any], ...]:
-    cursor.execute(query, values or None)
-    return tuple(cursor.fetchall())
+def _marked(
+    facts: AccountFacts, held: Sequence[tuple[str, bool, bool]], further: Iterable[str]
+) -> AccountFacts:
+    if not held and not further:
+        return facts
+    return replace(
+        facts,
+        managed=any(role == MARKER_ROLE and not admin and not default for role, admin, default in held),
+        roles=tuple(sorted({role for role, _, _ in held if role != MARKER_ROLE})),
+        active_role=facts.active_role or any(default for _, _, default in held),
+        privileges=facts.privileges.union(further),
+    )
 
 
-def _text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
-
-
-def _is_given(column: str, value: object) -> bool:
-    return column.endswith("_priv") and value == "Y"
+@lru_cache(maxsize=1024)
+def _names_of_flags(flags: str, columns: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(_privilege(name) for name, flag in zip(columns, flags, strict=True) if flag == "Y")
 
 
 def _privilege(column: str) -> str:
     name = column.removesuffix("_priv")
     return _PRIVILEGE_NAMES.get(name, name.replace("_", " ").upper())
+
+
+@lru_cache(maxsize=1024)
+def _names_of_bits(access: int) -> frozenset[str]:
+    named = frozenset(name for bit, name in _BITS.items() if access & bit)
+    return named or frozenset({"a global privilege"})
+
+
+def _mapping(rows: Iterable[Row]) -> dict[str, str]:
+    return {_text(name): _text(value) for name, value in rows}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return (
+        value.decode("utf-8", "replace") if isinstance(value, bytes) else "" if value is None else str(value)
+    )
 
 
 def _refuse_blind_reader(me: Account, accounts: tuple[AccountFacts, ...], server: str) -> None:

@@ -2,100 +2,230 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
 
 from tasks.errors import PlanRefused
+from tasks.grants.budget import Budget, refuse_beyond
+from tasks.grants.compare import Comparison, compare, sites_of
+from tasks.grants.exposure import find_exposure
+from tasks.grants.grant_plan import GrantPlan, Policy, fingerprint_of
 from tasks.grants.rules import (
-    accounts_of,
-    password_matches,
+    is_protected,
+    owned_patterns,
     refuse_clashes,
     refuse_foreign_database,
     refuse_hosts,
     refuse_names,
+    refuse_server,
     refuse_strangers,
-    rights_on,
 )
-from tasks.grants.statements import shown
+from tasks.grants.spelling import grant_pattern, stored_name
 from tasks.grants.values import (
     STAGING_HOST,
     Account,
+    AccountFacts,
     Desired,
     GrantFacts,
     GrantStep,
     RemovedAccess,
     SiteAccess,
-    escape_pattern,
 )
 
 # Phases: nobody loses access before everybody who should have it has it. A database comes after its grants,
 # so that one that exists while none of our accounts may use it can only be somebody else's.
-_ORDER = {"create role": 0, "alter": 2, "grant": 3, "create database": 4}
-_REMOVAL_ORDER = {"revoke": 5, "drop database": 6, "drop account": 7}
+_ORDER = {"create role": 0, "mark": 2, "alter": 2, "unlock": 2, "grant": 3, "create database": 4}
+_REMOVAL_ORDER = {"revoke": 5, "lock": 6, "drop database": 7, "drop account": 8}
 
 
-@dataclass(frozen=True, slots=True)
-class GrantPlan:
-    """The statements to come, in order. Comparable, printable, and without any password."""
-
-    steps: tuple[GrantStep, ...] = ()
-    notes: tuple[str, ...] = ()
-    drop_stale: bool = False
-
-    def __bool__(self) -> bool:
-        return bool(self.steps)
-
-    def __str__(self) -> str:
-        if not self.steps:
-            return "\n".join(["grants: nothing to do", *self.notes])
-        lines = [f"{number:3}. {shown(step)}" for number, step in enumerate(self.steps, 1)]
-        return "\n".join([f"grants: {len(self.steps)} statement(s)", *lines, *self.notes])
-
-    @property
-    def additions(self) -> tuple[GrantStep, ...]:
-        """The steps that give access; they come first and are verified before anything is taken away."""
-        return tuple(step for step in self.steps if not step.removes)
-
-    @property
-    def removals(self) -> tuple[GrantStep, ...]:
-        return tuple(step for step in self.steps if step.removes)
-
-    def as_rows(self) -> list[dict[str, str]]:
-        """Rows for a table artifact."""
-        return [
-            {"site": step.site, "step": step.kind, "account": str(step.account or ""), "sql": shown(step)}
-            for step in self.steps
-        ]
-
-
-def plan_grants(desired: Sequence[Desired], actual: GrantFacts, *, drop_stale: bool = False) -> GrantPlan:
+def plan_grants(
+    desired: Sequence[Desired],
+    actual: GrantFacts,
+    *,
+    drop_stale: bool = False,
+    adopt: bool = False,
+    budget: Budget = Budget(),  # noqa: B008 - frozen
+    grace: bool = False,
+    thorough: bool = False,
+    distrust: Collection[str] = (),
+) -> GrantPlan:
     """Return the ordered steps from `actual` to `desired`; empty when nothing is to be done.
 
     Accounts at hosts that no longer serve a site are dropped only with `drop_stale`, and only where
-    discovery was complete. Raises PlanRefused for a name or host that is not ours to use, for a database or
-    account that somebody else made (ADOPTION_REQUIRED), and for work on a server that is read-only.
+    discovery was complete; with `grace` they are locked, and dropped by a later run that finds them locked.
+    One that has defined a view, trigger, routine or event is locked and kept. `adopt` makes accounts and
+    databases ours that somebody else made. `thorough` computes every salted digest, 10 ms each; the stored
+    passwords of the users in `distrust` are replaced whatever they look like.
+
+    A site that cannot be planned is in `refused` of the plan, and the others are planned. Raises PlanRefused
+    when that is all there is, for two sites with one database or user, for work on a server that takes no
+    writes, and (BudgetExceeded) when more would be dropped than `budget` allows.
     """
-    ordered = sorted(desired, key=lambda access: (access.site, access.user))
-    refuse_clashes(ordered)
-    steps: list[GrantStep] = []
-    notes: list[str] = []
-    for access in ordered:
-        refuse_names(access, actual)
-        if isinstance(access, RemovedAccess):
-            steps += _remove(access, actual)
-        else:
-            refuse_hosts(access)
-            refuse_strangers(access, actual)
-            steps += _give(access, actual)
-            steps += _take_back(access, actual, drop_stale=drop_stale)
-            notes += _remarks(access, actual, drop_stale=drop_stale)
+    policy = Policy(drop_stale, adopt, budget, grace, thorough, frozenset(distrust))
+    return plan_with(policy, desired, actual)
+
+
+def plan_with(policy: Policy, desired: Sequence[Desired], actual: GrantFacts) -> GrantPlan:
+    """Return what `plan_grants` does with the same policy: for planning again what was planned before."""
+    refuse_clashes(desired)
+    given = sites_of(desired)
+    removed = sorted((a for a in desired if isinstance(a, RemovedAccess)), key=lambda a: (a.site, a.user))
+    found = compare(given, actual, thorough=policy.thorough)
+    refused, bad = _refuse(given, removed, found, actual, policy)
+    if bad and len(bad) == len(given) + len(removed):
+        raise PlanRefused("; ".join(refused))
+    steps = [step for step in _steps(given, found, actual, policy) if step.site not in bad]
+    kept = sorted(set(_definers(found, actual, policy, bad)))
+    for access in removed:
+        steps += _remove(access, actual) if access.site not in bad else ()
+    stale = {step.account for step in steps if step.kind in {"lock", "drop account"}}
+    stale -= {step.account for step in steps if step.site in {access.site for access in removed}}
+    total = sum(len(access.hosts) for access in given) + len(found.stale)
+    refuse_beyond(policy.budget, len(stale - {facts.account for _, facts in found.staged}), total)
     if any(step.kind == "mark" for step in steps) and not actual.has_marker:
         steps.append(GrantStep("create role"))
-    if steps and actual.server.read_only:
-        raise PlanRefused("the database server is read-only", "Register the server that takes writes")
-    # sorted() is stable: what belongs to one account stays together, in the order it was planned.
-    steps = sorted(steps, key=_phase)
-    return GrantPlan(tuple(steps), tuple(notes), drop_stale)
+    if steps:
+        refuse_server(actual.server)
+    return GrantPlan(
+        # sorted() is stable: what belongs to one account stays together, in the order it was planned.
+        tuple(sorted(steps, key=_phase)),
+        tuple(_remarks(found, given, actual, policy)),
+        refused=(*refused, *kept),
+        policy=policy,
+        incomplete=tuple(access.site for access in given if not access.complete),
+        fingerprint=fingerprint_of(desired, actual),
+    )
+
+
+def _refuse(
+    given: Sequence[SiteAccess],
+    removed: Sequence[RemovedAccess],
+    found: Comparison,
+    actual: GrantFacts,
+    policy: Policy,
+) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return why sites cannot be planned, and which."""
+    strangers: dict[str, list[AccountFacts]] = {}
+    for access, facts in (*found.strangers, *((a, f) for a, f in found.stale if is_protected(f))):
+        strangers.setdefault(access.site, []).append(facts)
+    patterns = owned_patterns(actual)
+    reasons: dict[str, str] = {}
+    everything: tuple[Desired, ...] = (*given, *removed)
+    for each in everything:
+        try:
+            refuse_names(each, actual)
+            if isinstance(each, SiteAccess):
+                refuse_hosts(each)
+                refuse_strangers(each, strangers.get(each.site, ()), adopt=policy.adopt)
+            adopts = policy.adopt and isinstance(each, SiteAccess)
+            if stored_name(each.database, actual.server) in actual.databases and not adopts:
+                refuse_foreign_database(each, patterns.get(each.user, frozenset()), actual.server)
+        except PlanRefused as refusal:
+            reasons[each.site] = str(refusal)
+    return tuple(reasons[site] for site in sorted(reasons)), frozenset(reasons)
+
+
+def _steps(
+    given: Sequence[SiteAccess], found: Comparison, actual: GrantFacts, policy: Policy
+) -> Iterator[GrantStep]:
+    building = {access.user for access, _ in found.missing}
+    for access, facts in found.staged:
+        # Left by a run that was killed.
+        yield GrantStep("clear" if access.user in building else "drop account", access.site, facts.account)
+    for access, account in found.missing:
+        yield from _build(access, account, found, actual)
+    for access, facts in found.strangers:
+        yield GrantStep("mark", access.site, facts.account)
+    distrusted = [
+        (access, Account(access.user, host))
+        for access in given
+        if access.user in policy.distrust
+        for host in sorted(access.hosts)
+        if (access, Account(access.user, host)) not in found.missing
+    ]
+    altered = dict.fromkeys((*found.wrong, *found.uneven, *distrusted))
+    for access, account in altered:
+        like = None if access.user in policy.distrust else found.like.get(access.user)
+        yield GrantStep("alter", access.site, account, like=like)
+    for access, account in found.locked:
+        yield GrantStep("unlock", access.site, account)
+    for access, account, short in found.lacking:
+        pattern = grant_pattern(access.database, actual.server)
+        yield GrantStep("grant", access.site, account, pattern=pattern, privileges=short)
+    for access in given:
+        if stored_name(access.database, actual.server) not in actual.databases:
+            yield GrantStep("create database", access.site, database=access.database)
+    for access, account, stored, extra in found.excess:
+        yield GrantStep("revoke", access.site, account, pattern=stored, privileges=extra)
+    yield from _drop_stale(found, actual, policy)
+
+
+def _build(
+    access: SiteAccess, account: Account, found: Comparison, actual: GrantFacts
+) -> Iterator[GrantStep]:
+    staged = Account(access.user, STAGING_HOST)
+    pattern = grant_pattern(access.database, actual.server)
+    yield GrantStep("create account", access.site, staged, like=found.like.get(access.user))
+    yield GrantStep("mark", access.site, staged)
+    yield GrantStep(
+        "grant", access.site, staged, pattern=pattern, privileges=tuple(sorted(access.privileges))
+    )
+    yield GrantStep("cut in", access.site, staged, renamed_to=account)
+
+
+def _drop_stale(found: Comparison, actual: GrantFacts, policy: Policy) -> Iterator[GrantStep]:
+    if not policy.drop_stale:
+        return
+    definers = {defined.definer for defined in actual.definitions}
+    for access, facts in _leaving(found):
+        if not access.complete:
+            continue
+        if not facts.locked:
+            yield GrantStep("lock", access.site, facts.account)
+        if facts.account not in definers and (facts.locked or not policy.grace):
+            yield GrantStep("drop account", access.site, facts.account)
+
+
+def _leaving(found: Comparison) -> Iterator[tuple[SiteAccess, AccountFacts]]:
+    """Accounts at hosts that no node has; those of strangers only count when they are adopted."""
+    yield from found.stale
+    yield from (
+        (access, facts) for access, facts in found.strangers if facts.account.host not in access.hosts
+    )
+
+
+def _definers(found: Comparison, actual: GrantFacts, policy: Policy, bad: Collection[str]) -> Iterator[str]:
+    """Why a stale account is not dropped: what it defined runs with its rights, and would break."""
+    defined: dict[Account, list[str]] = {}
+    for each in actual.definitions:
+        defined.setdefault(each.definer, []).append(each.what)
+    for access, facts in _leaving(found):
+        if policy.drop_stale and access.complete and access.site not in bad and facts.account in defined:
+            yield (
+                f"{facts.account} is at no node any more and is locked, but not dropped: it is the definer "
+                f"of {', '.join(defined[facts.account])}. Give them another definer, and run this again"
+            )
+
+
+def _remove(access: RemovedAccess, actual: GrantFacts) -> Iterator[GrantStep]:
+    if stored_name(access.database, actual.server) in actual.databases:
+        yield GrantStep("drop database", access.site, database=access.database)
+    for there in sorted(actual.accounts, key=lambda there: there.account):
+        if there.account.user != access.user or is_protected(there):
+            continue
+        if there.managed and not there.locked:
+            yield GrantStep("lock", access.site, there.account)
+        if there.managed or there.account.host == STAGING_HOST:
+            yield GrantStep("drop account", access.site, there.account)
+
+
+def _remarks(
+    found: Comparison, given: Sequence[SiteAccess], actual: GrantFacts, policy: Policy
+) -> Iterator[str]:
+    for access, facts in found.stale:
+        if not (policy.drop_stale and access.complete):
+            yield f"{facts.account} is not at a node that was observed; it is left alone"
+    for row in sorted(find_exposure(given, actual)):
+        yield f"{row.kind}: {row.site}: {row.account}: {row.detail}"
 
 
 def _phase(step: GrantStep) -> int:
@@ -104,73 +234,3 @@ def _phase(step: GrantStep) -> int:
     if step.account and step.account.host == STAGING_HOST:
         return 1
     return _ORDER[step.kind]
-
-
-def _give(access: SiteAccess, actual: GrantFacts) -> Iterator[GrantStep]:
-    there = {facts.account.host: facts for facts in accounts_of(access.user, actual) if facts.managed}
-    pattern = escape_pattern(access.database, literal=actual.server.literal_names)
-    wanted = tuple(sorted(access.privileges))
-    for host in sorted(access.hosts):
-        account = Account(access.user, host)
-        if host not in there:
-            yield from _build(access, account, pattern, wanted)
-            continue
-        if password_matches(access, there[host]) is False:
-            yield GrantStep("alter", access.site, account)
-        has = rights_on(access.database, account, actual).get(pattern, frozenset())
-        if missing := tuple(right for right in wanted if right not in has):
-            yield GrantStep("grant", access.site, account, pattern=pattern, privileges=missing)
-    if access.database not in actual.databases:
-        yield GrantStep("create database", access.site, database=access.database)
-
-
-def _build(
-    access: SiteAccess, account: Account, pattern: str, privileges: tuple[str, ...]
-) -> Iterator[GrantStep]:
-    staged = Account(access.user, STAGING_HOST)
-    yield GrantStep("clear", access.site, staged)
-    yield GrantStep("create account", access.site, staged)
-    yield GrantStep("mark", access.site, staged)
-    yield GrantStep("grant", access.site, staged, pattern=pattern, privileges=privileges)
-    yield GrantStep("cut in", access.site, staged, renamed_to=account)
-
-
-def _take_back(access: SiteAccess, actual: GrantFacts, *, drop_stale: bool) -> Iterator[GrantStep]:
-    pattern = escape_pattern(access.database, literal=actual.server.literal_names)
-    for there in accounts_of(access.user, actual):
-        account = there.account
-        if account.host == STAGING_HOST:
-            # Left by a run that was killed. While one is being built anyway, `clear` takes it away.
-            if all(there_too in _hosts_of(access, actual) for there_too in access.hosts):
-                yield GrantStep("drop account", access.site, account)
-        elif account.host not in access.hosts:
-            if drop_stale and access.complete:
-                yield GrantStep("drop account", access.site, account)
-        else:
-            for stored, has in sorted(rights_on(access.database, account, actual).items()):
-                keep = frozenset(access.privileges) if stored == pattern else frozenset()
-                if extra := tuple(sorted(has - keep)):
-                    yield GrantStep("revoke", access.site, account, pattern=stored, privileges=extra)
-
-
-def _hosts_of(access: SiteAccess, actual: GrantFacts) -> frozenset[str]:
-    return frozenset(there.account.host for there in accounts_of(access.user, actual) if there.managed)
-
-
-def _remove(access: RemovedAccess, actual: GrantFacts) -> Iterator[GrantStep]:
-    if access.database in actual.databases:
-        refuse_foreign_database(access, actual)
-        yield GrantStep("drop database", access.site, database=access.database)
-    for there in accounts_of(access.user, actual):
-        if there.managed or there.account.host == STAGING_HOST:
-            yield GrantStep("drop account", access.site, there.account)
-
-
-def _remarks(access: SiteAccess, actual: GrantFacts, *, drop_stale: bool) -> Iterator[str]:
-    for host in sorted(_hosts_of(access, actual) - set(access.hosts) - {STAGING_HOST}):
-        if not (drop_stale and access.complete):
-            yield f"{access.user}@{host} is not at a node that was observed; it is left alone"
-    spellings = {access.database, escape_pattern(access.database)}
-    for rights in actual.rights:
-        if rights.account.user == access.user and rights.pattern not in spellings:
-            yield f"{rights.account} also has rights on {rights.pattern!r}; they are left alone"

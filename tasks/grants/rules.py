@@ -2,50 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from tasks.errors import PlanRefused
+from tasks.grants.spelling import escape_pattern, is_spelling_of, stored_name
 from tasks.grants.values import (
     MARKER_ROLE,
     STAGING_HOST,
-    Account,
     AccountFacts,
     Desired,
     GrantFacts,
+    ServerFacts,
     SiteAccess,
-    escape_pattern,
 )
 
 _SYSTEM_DATABASES = frozenset({"information_schema", "mysql", "performance_schema", "sys"})
 _SYSTEM_USERS = frozenset({"", "root", "mariadb.sys", MARKER_ROLE})
+# Whoever has one of these is an administrator, whatever mark it carries.
+_POWERS = frozenset({"SUPER", "SYSTEM_USER", "GRANT OPTION", "CREATE USER"})
 
 
-def accounts_of(user: str, actual: GrantFacts) -> list[AccountFacts]:
-    found = [there for there in actual.accounts if there.account.user == user]
-    return sorted(found, key=lambda there: there.account)
-
-
-def rights_on(database: str, account: Account, actual: GrantFacts) -> dict[str, frozenset[str]]:
-    """Map every stored spelling of `database` to what `account` may do under it."""
-    spellings = {database, escape_pattern(database)}
-    return {r.pattern: r.privileges for r in actual.rights if r.account == account and r.pattern in spellings}
-
-
-def password_matches(access: SiteAccess, there: AccountFacts) -> bool | None:
-    """Say whether the stored digest is that of the password; None where a salted plugin cannot tell.
-
-    mysql_native_password stores `*` and the hexadecimal SHA1(SHA1(password)).
-    """
-    stored = there.digest.get_secret_value()
-    if there.plugin != "mysql_native_password":
-        return None
-    inner = hashlib.sha1(access.password.get_secret_value().encode()).digest()  # noqa: S324 - the server's format
-    return stored.upper() == "*" + hashlib.sha1(inner).hexdigest().upper()  # noqa: S324
+def is_protected(facts: AccountFacts) -> bool:
+    """Say whether an account is an administrator's, which is never touched and never adopted."""
+    return bool(facts.privileges & _POWERS)
 
 
 def refuse_clashes(desired: Sequence[Desired]) -> None:
+    """Raise PlanRefused when two sites are given the same database or the same user."""
     for what in ("database", "user"):
         owner: dict[str, str] = {}
         for access in desired:
@@ -56,6 +41,7 @@ def refuse_clashes(desired: Sequence[Desired]) -> None:
 
 
 def refuse_names(access: Desired, actual: GrantFacts) -> None:
+    """Raise PlanRefused for a database or user that is the server's own, or that some server cannot have."""
     database, user = access.database, access.user
     system = database.lower() in _SYSTEM_DATABASES or database == "test" or database.startswith("test_")
     if not database or len(escape_pattern(database)) > 64 or system:
@@ -70,6 +56,7 @@ def refuse_names(access: Desired, actual: GrantFacts) -> None:
 
 
 def refuse_hosts(access: SiteAccess) -> None:
+    """Raise PlanRefused for anything but exact addresses, and for none at all."""
     if not access.hosts:
         raise PlanRefused(f"no node of {access.site} was seen by the database", "Nothing is granted blindly")
     for host in access.hosts:
@@ -80,6 +67,7 @@ def refuse_hosts(access: SiteAccess) -> None:
             )
 
 
+@lru_cache(maxsize=4096)
 def _is_canonical_address(host: str) -> bool:
     try:
         address = ipaddress.ip_address(host)
@@ -88,25 +76,53 @@ def _is_canonical_address(host: str) -> bool:
     return str(address) == host and host != STAGING_HOST and not address.is_loopback
 
 
-def refuse_strangers(access: SiteAccess, actual: GrantFacts) -> None:
-    strangers = [
-        str(there.account)
-        for there in accounts_of(access.user, actual)
-        if not there.managed and there.account.host != STAGING_HOST
-    ]
-    if strangers:
+def refuse_strangers(access: Desired, strangers: Sequence[AccountFacts], *, adopt: bool) -> None:
+    """Raise PlanRefused for a namesake that is not ours: unless `adopt`, or for an administrator's."""
+    protected = [str(there.account) for there in strangers if is_protected(there)]
+    if protected:
         raise PlanRefused(
-            f"ADOPTION_REQUIRED: {', '.join(strangers)} exists and was not made by Packmaster",
-            f"Remove it, or GRANT `{MARKER_ROLE}` TO it to hand it over, or give {access.site} another user",
+            f"{', '.join(protected)} may administer the server, so it is never touched",
+            f"Give {access.site} another user",
         )
-    if access.database in actual.databases:
-        refuse_foreign_database(access, actual)
+    if strangers and not adopt:
+        raise PlanRefused(
+            f"ADOPTION_REQUIRED: {', '.join(str(there.account) for there in strangers)} exists and was not "
+            "made by Packmaster",
+            f"Adopt it (parameter adopt: its password and rights become the site's), or GRANT "
+            f"`{MARKER_ROLE}` TO it, or remove it, or give {access.site} another user",
+        )
 
 
-def refuse_foreign_database(access: Desired, actual: GrantFacts) -> None:
-    ours = (there.account for there in accounts_of(access.user, actual) if there.managed)
-    if not any(rights_on(access.database, account, actual) for account in ours):
+def owned_patterns(actual: GrantFacts) -> Mapping[str, frozenset[str]]:
+    """Map every user of ours to the database patterns that its accounts have rights on."""
+    ours = {there.account for there in actual.accounts if there.managed}
+    found: dict[str, set[str]] = {}
+    for row in actual.rights:
+        if row.account in ours:
+            found.setdefault(row.account.user, set()).add(row.pattern)
+    return {user: frozenset(patterns) for user, patterns in found.items()}
+
+
+def refuse_foreign_database(access: Desired, patterns: frozenset[str], server: ServerFacts) -> None:
+    """Raise PlanRefused when none of `patterns`, which the site's accounts have, is its existing database."""
+    if not any(is_spelling_of(pattern, stored_name(access.database, server)) for pattern in patterns):
         raise PlanRefused(
             f"ADOPTION_REQUIRED: the database {access.database!r} exists, and no account of ours may use it",
-            f"Give {access.site} another database, or remove this one if it is a left-over",
+            f"Adopt it (parameter adopt), give {access.site} another one, or remove this one if it is a "
+            "left-over",
+        )
+
+
+def refuse_server(server: ServerFacts) -> None:
+    """Raise PlanRefused for a server that does not take writes, or must not be written to."""
+    if server.read_only:
+        raise PlanRefused("the database server is read-only", "Register the server that takes writes")
+    if server.follows:
+        raise PlanRefused(
+            "the database server replicates from another one", "Register the one that it replicates from"
+        )
+    if server.galera and server.galera != "Primary/Synced":
+        raise PlanRefused(
+            f"the database server's Galera state is {server.galera}, not Primary/Synced",
+            "Wait until it has joined its cluster again, or register another member",
         )

@@ -9,6 +9,8 @@ from typing import Literal
 
 from pydantic import SecretStr
 
+from tasks.grants.spelling import escape_pattern
+
 # A role without any privilege. An account that holds it was made by us and may be changed by us.
 MARKER_ROLE = "packmaster_managed"
 
@@ -42,13 +44,15 @@ StepKind = Literal[
     "mark",
     "cut in",
     "alter",
+    "unlock",
     "grant",
     "create database",
     "revoke",
     "drop database",
+    "lock",
     "drop account",
 ]
-REMOVALS: frozenset[StepKind] = frozenset({"revoke", "drop database", "drop account"})
+REMOVALS: frozenset[StepKind] = frozenset({"revoke", "drop database", "lock", "drop account"})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -92,12 +96,22 @@ Desired = SiteAccess | RemovedAccess
 
 @dataclass(frozen=True, slots=True)
 class AccountFacts:
-    """An account as it is. `digest` is what mysql.user stores for the password; it is never printed."""
+    """An account as it is.
+
+    `digest` is what the server stores for the first password, and is never printed; `others` are what it
+    stores besides: MySQL's retained password, MariaDB's `OR` methods. `privileges` are those on `*.*`,
+    `roles` those that it holds besides our mark; `active_role` that one of any is on from the login on.
+    """
 
     account: Account
     managed: bool
     plugin: str
     digest: SecretStr
+    locked: bool = False
+    privileges: frozenset[str] = frozenset()
+    roles: tuple[str, ...] = ()
+    active_role: bool = False
+    others: tuple[tuple[str, SecretStr], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +123,49 @@ class DatabaseRights:
     privileges: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class ObjectRights:
+    """Rights on one table, column or routine: reported, never changed. `what` reads `table db.name`."""
+
+    account: Account
+    what: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Definition:
+    """A view, trigger, routine or event that runs with the rights of `definer`."""
+
+    definer: Account
+    what: str
+
+
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What kind of server it is; with `literal_names` (MySQL's partial_revokes) `\\_` is no escape."""
+    """What kind of server it is, and what of its settings decides which rights apply.
+
+    With `literal_names` (MySQL's partial_revokes) `\\_` is no escape; with `folds_case`
+    (lower_case_table_names) database names are stored in lower case; `galera` is `Primary/Synced` on a
+    healthy member of a cluster and empty without one; `follows` says that it replicates from another server.
+    """
 
     kind: Literal["mariadb", "mysql"]
     version: str
     literal_names: bool = False
     skips_name_resolve: bool = False
     read_only: bool = False
+    folds_case: bool = False
+    sql_mode: str = ""
+    activates_roles: bool = False
+    follows: bool = False
+    galera: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class GrantFacts:
-    """The accounts, rights and databases of one server at one moment, seen as `me`."""
+    """The accounts, rights and databases of one server at one moment, seen as `me`.
+
+    `definitions` were looked for in `searched` only: it is read before something is dropped.
+    """
 
     server: ServerFacts
     me: Account
@@ -130,11 +173,18 @@ class GrantFacts:
     rights: tuple[DatabaseRights, ...] = ()
     databases: frozenset[str] = frozenset()
     has_marker: bool = False
+    objects: tuple[ObjectRights, ...] = ()
+    definitions: tuple[Definition, ...] = ()
+    searched: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class GrantStep:
-    """One statement to come. A password is meant by naming the account's user, and is not in here."""
+    """One statement to come. A password is meant by naming the account's user, and is not in here.
+
+    With `like`, the stored digest of that account is copied: salted digests of one password differ, and
+    only equal bytes show that two accounts have the same one.
+    """
 
     kind: StepKind
     site: str = ""
@@ -143,6 +193,7 @@ class GrantStep:
     pattern: str = ""
     privileges: tuple[str, ...] = ()
     renamed_to: Account | None = None
+    like: Account | None = None
 
     @property
     def removes(self) -> bool:
@@ -174,14 +225,3 @@ def database_name(uri: str) -> str:
 def user_name(uri: str) -> str:
     """Return the user name of a site: at most 32 characters, which is MySQL's limit."""
     return f"site_{_readable(uri, 18)}_{_short_digest(uri)}"
-
-
-def escape_pattern(database: str, *, literal: bool = False) -> str:
-    """Return the spelling that a grant on exactly `database` needs.
-
-    `_` and `%` are wildcards in a grant (MySQL manual, GRANT), so an unescaped `a_b` opens `axb` too; with
-    partial_revokes they are not, and an escaped name would open nothing.
-    """
-    if literal:
-        return database
-    return database.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%")

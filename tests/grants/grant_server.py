@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from pydantic import SecretStr
 
-from tasks.grants.plan import GrantPlan
+from tasks.grants.grant_plan import GrantPlan
 from tasks.grants.values import (
     Account,
     AccountFacts,
@@ -21,6 +21,7 @@ def native_digest(password: str) -> str:
     return "*" + hashlib.sha1(hashlib.sha1(password.encode()).digest()).hexdigest().upper()
 
 
+OTHER = "other"
 PASSWORD = ("correct-horse", native_digest("correct-horse"))
 SERVER = GrantFacts(
     server=ServerFacts("mariadb", "10.11"),
@@ -51,6 +52,8 @@ def _after(facts: GrantFacts, step: GrantStep) -> GrantFacts:  # noqa: C901 - a 
     match step.kind:
         case "create role":
             return replace(facts, has_marker=True)
+        case "lock" | "unlock":
+            accounts[who] = replace(accounts[who], locked=step.kind == "lock")
         case "clear" | "drop account":
             accounts.pop(who, None)
             rights = {key: value for key, value in rights.items() if key[0] != who}
@@ -59,7 +62,12 @@ def _after(facts: GrantFacts, step: GrantStep) -> GrantFacts:  # noqa: C901 - a 
                 who, AccountFacts(who, False, "mysql_native_password", SecretStr(PASSWORD[1]))
             )
         case "alter":
-            accounts[who] = replace(accounts[who], digest=SecretStr(native_digest("other")))
+            digest = (
+                native_digest(OTHER)
+                if accounts[who].digest.get_secret_value() == PASSWORD[1]
+                else PASSWORD[1]
+            )
+            accounts[who] = replace(accounts[who], digest=SecretStr(digest))
         case "mark":
             accounts[who] = replace(accounts[who], managed=True)
         case "cut in":

@@ -1,11 +1,18 @@
 """The parsers: what servers answer, as they answer it."""
 
 import pytest
+from pydantic import SecretStr
 
 from tasks.errors import PlanRefused
 from tasks.grants.discover import canonical_address, parse_refusal
-from tasks.grants.facts import parse_accounts, parse_rights, parse_server
-from tasks.grants.values import Account
+from tasks.grants.facts import (
+    mark_accounts,
+    parse_mariadb_account,
+    parse_mysql_account,
+    parse_rights,
+    parse_server,
+)
+from tasks.grants.values import MARKER_ROLE, Account, AccountFacts
 
 
 @pytest.mark.parametrize(
@@ -47,23 +54,64 @@ def test_servers_are_told_apart() -> None:
     assert (mysql.kind, mysql.literal_names, mysql.read_only) == ("mysql", True, True)
 
 
-def test_an_account_is_ours_when_it_holds_the_mark_and_its_digest_is_not_shown() -> None:
-    users = [
-        {"User": "s", "Host": "10.0.0.1", "is_role": "N", "plugin": "p", "authentication_string": "*DIGEST"},
-        {"User": "s", "Host": "10.0.0.2", "is_role": "N", "plugin": "p", "Password": "*DIGEST"},
-        {"User": "packmaster_managed", "Host": "", "is_role": "Y"},
+def test_mariadb_keeps_an_account_as_json_with_every_way_to_log_in() -> None:
+    text = (
+        '{"access": 1024, "plugin": "mysql_native_password", "authentication_string": "*ONE", '
+        '"auth_or": [{"plugin": "ed25519", "authentication_string": "two"}, {}], "account_locked": true}'
+    )
+    found = parse_mariadb_account("s", "10.0.0.1", text)
+    assert found is not None
+    assert (found.plugin, found.locked, found.privileges) == ("mysql_native_password", True, {"GRANT OPTION"})
+    assert found.digest.get_secret_value() == "*ONE"
+    assert [(plugin, secret.get_secret_value()) for plugin, secret in found.others] == [("ed25519", "two")]
+    assert "ONE" not in repr(found)
+    assert "two" not in repr(found)
+    assert parse_mariadb_account("r", "", '{"is_role": true}') is None
+
+
+def test_mysql_keeps_a_second_password_and_says_what_is_locked() -> None:
+    row = (b"s", "10.0.0.1", "caching_sha2_password", b"$A$005$x", "Y", "$A$005$old", "NY")
+    found = parse_mysql_account(row, ("Select_priv", "Super_priv"))
+    assert (found.locked, found.privileges, len(found.others)) == (True, {"SUPER"}, 1)
+    assert "old" not in repr(found)
+
+
+def test_an_account_is_ours_when_it_holds_the_mark_and_does_not_administer_it() -> None:
+    accounts = [
+        AccountFacts(Account(user, "10.0.0.1"), managed=False, plugin="p", digest=SecretStr(""))
+        for user in ("ours", "foreign", "admin", "reader", MARKER_ROLE)
     ]
-    accounts = parse_accounts(users, [{"user": "s", "host": "10.0.0.1"}])
-    assert [(a.account, a.managed) for a in accounts] == [
-        (Account("s", "10.0.0.1"), True),
-        (Account("s", "10.0.0.2"), False),
+    roles = [
+        ("ours", "10.0.0.1", MARKER_ROLE, "N", "N"),
+        ("ours", "10.0.0.1", "reporting", "N", "Y"),
+        ("admin", "10.0.0.1", MARKER_ROLE, "Y", "N"),
     ]
-    assert "DIGEST" not in repr(accounts)
+    dynamic = [("reader", "10.0.0.1", "SYSTEM_USER")]
+    ours, foreign, admin, reader = mark_accounts(accounts, roles, dynamic)
+    assert (ours.managed, ours.roles, ours.active_role) == (True, ("reporting",), True)
+    assert not foreign.managed
+    assert not admin.managed
+    assert reader.privileges == {"SYSTEM_USER"}
 
 
 def test_privileges_get_their_sql_names() -> None:
-    row = {"User": b"s", "Host": "h", "Db": "a\\_b", "Select_priv": "Y", "Drop_priv": "N"}
-    row |= {"Create_tmp_table_priv": "Y", "Show_view_priv": "Y", "Grant_priv": "Y"}
-    (rights,) = parse_rights([row])
+    columns = ["Select_priv", "Drop_priv", "Create_tmp_table_priv", "Show_view_priv", "Grant_priv"]
+    (rights,) = parse_rights([(b"s", "h", "a\\_b", "YNYYY")], columns)
     assert rights.privileges == {"SELECT", "CREATE TEMPORARY TABLES", "SHOW VIEW", "GRANT OPTION"}
     assert rights.pattern == "a\\_b"
+
+
+def test_a_newer_server_with_more_privileges_gives_the_same_rights() -> None:
+    """What was granted explicitly stays what it is when an upgrade adds a column."""
+    old = parse_rights([("s", "h", "a", "YY")], ["Select_priv", "Insert_priv"])
+    new = parse_rights([("s", "h", "a", "YYN")], ["Select_priv", "Insert_priv", "Show_create_routine_priv"])
+    assert old == new
+
+
+def test_the_state_of_a_cluster_and_of_a_replica_is_recorded() -> None:
+    status = {"wsrep_cluster_status": "non-Primary", "wsrep_local_state_comment": "Initialized"}
+    assert parse_server("10.11-MariaDB", "", {"wsrep_on": "ON"}, status).galera == "non-Primary/Initialized"
+    assert parse_server("10.11-MariaDB", "", {"wsrep_on": "OFF"}, status).galera == ""
+    assert parse_server("10.11-MariaDB", "", {}, {"Slave_running": "ON"}).follows
+    assert parse_server("9.7", "", {"super_read_only": "ON", "lower_case_table_names": "1"}).read_only
+    assert parse_server("9.7", "", {"lower_case_table_names": "1"}).folds_case

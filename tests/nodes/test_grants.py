@@ -14,9 +14,11 @@ from tasks.errors import AccessDenied, Drift, PlanRefused, Unreachable
 from tasks.fleet import Database, Node
 from tasks.grants.apply import apply_grants, apply_step, locked
 from tasks.grants.connection import open_admin
+from tasks.grants.credentials import Secrets
 from tasks.grants.discover import discover_client_addresses
 from tasks.grants.facts import read_grant_facts
-from tasks.grants.plan import GrantPlan, plan_grants
+from tasks.grants.grant_plan import GrantPlan
+from tasks.grants.plan import plan_grants
 from tasks.grants.statements import quote_identifier
 from tasks.grants.values import (
     STAGING_HOST,
@@ -144,10 +146,10 @@ def test_a_run_killed_after_any_statement_is_finished_by_the_next(
     fleet: tuple[Node, ...], database: Database, admin: Any
 ) -> None:
     access = access_for("killed.org", fleet[0].address, fleet[1].address)
-    steps = plan_grants([access], facts_of(database)).steps
+    steps, secrets = plan_grants([access], facts_of(database)).steps, Secrets([access], facts_of(database))
     for count in range(len(steps) + 1):
         for step in steps[:count]:
-            apply_step(admin, step, {access.user: SECRET}, database.name)
+            apply_step(admin, step, secrets, database.name)
         converge(database, access)
         verify_login(fleet[1], database, access)
         assert not [a for a in facts_of(database).accounts if a.account.host == STAGING_HOST]
@@ -156,15 +158,16 @@ def test_a_run_killed_after_any_statement_is_finished_by_the_next(
 
 def test_every_statement_can_be_run_twice(fleet: tuple[Node, ...], database: Database, admin: Any) -> None:
     access = access_for("twice.org", fleet[0].address)
+    secrets = Secrets([access], facts_of(database))
     for step in plan_grants([access], facts_of(database)).steps:
         if step.kind != "cut in":
-            apply_step(admin, step, {access.user: SECRET}, database.name)
-        apply_step(admin, step, {access.user: SECRET}, database.name)
+            apply_step(admin, step, secrets, database.name)
+        apply_step(admin, step, secrets, database.name)
     verify_login(fleet[0], database, access)
     removed = RemovedAccess(access.site, access.database, access.user)
     for step in plan_grants([removed], facts_of(database)).steps:
-        apply_step(admin, step, {}, database.name)
-        apply_step(admin, step, {}, database.name)
+        apply_step(admin, step, secrets, database.name)
+        apply_step(admin, step, secrets, database.name)
 
 
 def test_accounts_made_by_hand_are_neither_used_nor_touched(
@@ -199,7 +202,7 @@ def test_a_stale_address_goes_only_when_asked(fleet: tuple[Node, ...], database:
     one = replace(both, hosts=both.hosts[:1])
     assert not converge(database, one)
     verify_login(fleet[1], database, both)
-    assert [step.kind for step in converge(database, one, drop_stale=True).steps] == ["drop account"]
+    assert [step.kind for step in converge(database, one, drop_stale=True).steps] == ["lock", "drop account"]
     with pytest.raises(AccessDenied):
         verify_login(fleet[1], database, both)
     forget(database, one)
