@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from tasks.errors import CommandFailed, PlanRefused
 from tasks.fleet import Node
@@ -70,7 +71,7 @@ def apply_plan(node: Node, plan: ServerPlan, report: Callable[[str], None] = log
     return Outcome(node.name, "prepare server", changed=bool(plan), detail=done)
 
 
-def apply_step(ssh: Ssh, step: Step) -> None:
+def apply_step(ssh: Ssh[Any], step: Step) -> None:
     """Make one step true. Safe to run again, also after the first attempt was killed."""
     call = _insert_include(ssh, step) if isinstance(step, InsertInclude) else _call_of(step)
     try:
@@ -107,7 +108,7 @@ def _call_of(step: Step) -> _Call:  # noqa: C901, PLR0911 - a table, a line a ki
             raise AssertionError("needs what the file holds")
 
 
-def _insert_include(ssh: Ssh, step: InsertInclude) -> _Call:
+def _insert_include(ssh: Ssh[Any], step: InsertInclude) -> _Call:
     """The edit of nginx.conf as the writing of a file, which tests it and restores the old one."""
     text = run_as_root(ssh, "read_file", step.path, timeout=STEP_SECONDS)
     wanted = insert_include(text)

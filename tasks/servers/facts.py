@@ -7,7 +7,7 @@ import shlex
 from collections import defaultdict
 from importlib import resources
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 from tasks.errors import CommandFailed
 from tasks.fleet import PLATFORM_USER, Node
@@ -104,22 +104,33 @@ def read_facts(node: Node, desired: DesiredServer) -> ServerFacts:
 
 
 def run_as_root(
-    ssh: Ssh,
+    ssh: Ssh[Any],
     script: str,
     *args: str,
     timeout: float,
     stdin: bytes | None = None,
     user: str = "root",
 ) -> str:
-    """Run one of this package's scripts as `user`, and return what it printed.
+    """Run one of this package's scripts as `user`, and return what it printed."""
+    return run_text_as_root(ssh, read_script(script), *args, timeout=timeout, stdin=stdin, user=user)
+
+
+def run_text_as_root(
+    ssh: Ssh[Any],
+    text: str,
+    *args: str,
+    timeout: float,
+    stdin: bytes | None = None,
+    user: str = "root",
+) -> str:
+    """Run a constant script as `user` through the admin login, and return what it printed.
 
     A login other than root goes through sudo, which must not ask for a password; then CommandFailed says so.
     """
     admin = ssh.node.user
-    command = read_script(script)
     try:
         result = ssh.run_script(
-            command, *args, timeout=timeout, stdin=stdin, as_user=None if admin == user else user
+            text, *args, timeout=timeout, stdin=stdin, as_user=None if admin == user else user
         )
     except CommandFailed as failure:
         if admin != "root" and "sudo" in failure.result.error_text:

@@ -1,0 +1,100 @@
+# facts.sh UIDS GIDS PACKAGES PATHS POINTS UNITS: prints what is, one `key<TAB>value...` a line. Lists are words.
+uids=$1 gids=$2 packages=$3 paths=$4 points=$5 units=$6
+
+(
+    ID='' ID_LIKE='' PRETTY_NAME=''
+    [ ! -r /etc/os-release ] || . /etc/os-release
+    say system "$PRETTY_NAME" "$ID $ID_LIKE"
+)
+command -v dpkg-query >/dev/null || exit 0
+[ ! -d /run/systemd/system ] || say systemd yes
+! grep -qs '^# packmaster:' /usr/sbin/policy-rc.d || say stray_policy yes
+
+for package in $packages; do
+    case $(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null || :) in
+        ?i\ *) say package "$package" ;;
+    esac
+done
+
+for name in aegir www-data; do
+    entry=$(getent passwd "$name") && say user "$entry"
+    entry=$(getent group "$name") && say group "$entry"
+done
+for number in $uids; do entry=$(getent passwd "$number") && say holder "uid $number" "${entry%%:*}"; done
+for number in $gids; do entry=$(getent group "$number") && say holder "gid $number" "${entry%%:*}"; done
+
+say mountinfo "$(encode </proc/self/mountinfo)"
+[ ! -r /etc/fstab ] || say fstab "$(encode </etc/fstab)"
+
+for path in $paths; do
+    digest=''
+    if [ -L "$path" ]; then
+        kind=link
+    elif [ -d "$path" ]; then
+        kind=directory
+    elif [ -f "$path" ]; then
+        kind=file digest=$(sha256sum <"$path") digest=${digest%% *}
+    elif [ -e "$path" ]; then
+        kind=other
+    else
+        continue
+    fi
+    say path "$path" "$kind" "$(stat -c "%U$tab%G$tab%a" "$path")" "$digest"
+done
+
+for point in $points; do
+    [ -d "${point%/*}" ] || continue
+    beneath "$point" '
+        if [ -L "$1" ]; then kind=link; elif [ -d "$1" ]; then kind=directory; elif [ -e "$1" ]; then kind=other; else exit 0; fi
+        printf "beneath\t%s\t%s\t%s\t" "$1" "$kind" "$(stat -c "%U:%G:%a" "$1")"
+        [ "$kind" != directory ] || ls -A "$1" | head -n 4 | base64 | tr -d "\n"
+        echo'
+done
+
+for unit in $units; do
+    enabled=no running=no
+    systemctl is-enabled --quiet "$unit" 2>/dev/null && enabled=yes
+    if [ "$unit" = nfs-server.service ]; then
+        threads=$(cat /proc/fs/nfsd/threads 2>/dev/null || echo 0)
+        [ "$threads" -eq 0 ] || running=yes
+    else
+        systemctl is-active --quiet "$unit" 2>/dev/null && running=yes
+    fi
+    say unit "$unit" "$enabled" "$running"
+done
+
+for file in /etc/exports /etc/exports.d/*.exports; do
+    [ ! -f "$file" ] || say exports "$file" "$(encode <"$file")"
+done
+[ ! -r /var/lib/nfs/etab ] || say table "$(encode </var/lib/nfs/etab)"
+[ ! -r /proc/fs/nfsd/exports ] || say kernel "$(encode </proc/fs/nfsd/exports)"
+[ ! -r /proc/fs/nfsd/versions ] || say versions "$(cat /proc/fs/nfsd/versions)"
+
+# One question at a time to a mount: while the last one is not answered, the answer is `hung`, and none is asked.
+state=/run/packmaster
+mkdir -p "$state"
+for point in $points; do
+    awk -v point="$point" '$5 == point { for (i = 7; $i != "-"; i++); type = $(i + 1) } END { exit type !~ /^nfs/ }' \
+        /proc/self/mountinfo || continue
+    mark=$state/answer$(printf '%s' "$point" | tr / -)
+    last=$(cat "$mark.pid" 2>/dev/null || :)
+    if [ -n "$last" ] && [ "$(cat "/proc/$last/comm" 2>/dev/null)" = stat ] && [ ! -s "$mark" ]; then
+        say answer "$point" hung
+        continue
+    fi
+    : >"$mark"
+    # A name that is in no cache can only be answered by the server; the answer is that there is none.
+    setsid sh -c 'echo $$ >"$2.pid"; exec stat "$1/.packmaster-none-$$" 2>"$2"' ask "$point" "$mark" \
+        </dev/null >/dev/null 2>&1 &
+    tries=0
+    until [ -s "$mark" ] || [ "$tries" -ge 30 ]; do
+        tries=$((tries + 1))
+        sleep 0.1
+    done
+    said=$(cat "$mark")
+    case $said in
+        '') say answer "$point" hung; kill -9 "$(cat "$mark.pid")" 2>/dev/null || : ;;
+        *'No such file'*) say answer "$point" ok ;;
+        *) say answer "$point" "${said##*: }" ;;
+    esac
+done
