@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.bed import DESTINATION, HOME, Bed
@@ -65,6 +66,9 @@ class AnsibleSynchronize:
         files = ("-i", str(self.home / "inventory"), str(self.home / "playbook.yml"))
         return run_command((program, "--forks", "8", *files), env=self._environment())
 
+    def settle(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -79,16 +83,16 @@ class AnsibleSynchronize:
         }
 
 
-def install(home: Path) -> None:
-    """Make `home` hold a working Ansible with the posix collection; raises Failed."""
+def install(home: Path, *, collection: str = COLLECTION, also: Sequence[str] = ()) -> None:
+    """Make `home` hold a working Ansible with one collection and the packages in `also`; raises Failed."""
     home.mkdir(parents=True, exist_ok=True)
     pip = (str(home / "venv" / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet")
     _call(sys.executable, "-m", "venv", "--clear", str(home / "venv"))
-    _call(*pip, "install", CORE)
+    _call(*pip, "install", CORE, *also)
     _call(*pip, "download", "--no-deps", "--only-binary", ":all:", "--dest", str(home), COLLECTIONS)
     for wheel in home.glob("ansible-*.whl"):
         with zipfile.ZipFile(wheel) as archive:
-            wanted = [name for name in archive.namelist() if name.startswith(COLLECTION)]
+            wanted = [name for name in archive.namelist() if name.startswith(collection)]
             archive.extractall(home / "collections", wanted)
         wheel.unlink()
     (home / ".ready").touch()

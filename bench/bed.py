@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -33,6 +34,16 @@ if [ -r /sys/fs/cgroup/cpuacct/cpuacct.usage ]; then
 else
     awk '$1 == "usage_usec" { print $2 / 1e6 }' /sys/fs/cgroup/cpu.stat
 fi
+"""
+
+# The spare copy of what is current is made by the node itself, some seconds after a switch.
+SPARE = """
+cd "$1/releases"
+for _ in $(seq 600); do
+    [ ! -d ".spare-$(basename "$(readlink ../current)")" ] || exit 0
+    sleep 0.1
+done
+exit 1
 """
 
 
@@ -72,6 +83,12 @@ class Bed:
         with ThreadPoolExecutor(len(self.nodes)) as pool:
             return sum(pool.map(lambda n: float(connect(n.as_admin()).run_script(NODE_CPU).text), self.nodes))
 
+    def wait_for_spare(self, platform: str) -> None:
+        """All nodes have a spare copy of what is current; CommandFailed when one has none in a minute."""
+        with ThreadPoolExecutor(len(self.nodes)) as pool:
+            run = partial(_run_as_admin, SPARE, platform)
+            list(pool.map(run, self.nodes))
+
     def digest(self, node: Node, path: str) -> str:
         """The digest of a directory on a node, comparable with `tree.digest_tree`."""
         ssh = connect(node.as_admin())
@@ -107,12 +124,16 @@ def stop() -> None:
     run_nodes("down")
 
 
-def run_nodes(*argv: str) -> None:
-    """Call docker/nodes on the benchmark's bed; raises CalledProcessError."""
-    mine = {"PACKMASTER_PROJECT": PROJECT, "PACKMASTER_NET": NET, "PACKMASTER_STATE": str(STATE)}
+def run_nodes(*argv: str, project: str = PROJECT, net: str = NET, state: Path = STATE) -> None:
+    """Call docker/nodes on a bed of the benchmark's; raises CalledProcessError."""
+    mine = {"PACKMASTER_PROJECT": project, "PACKMASTER_NET": net, "PACKMASTER_STATE": str(state)}
     command: Sequence[str] = (str(ROOT / "docker" / "nodes"), *argv)
     environment = {**os.environ, **mine, "PACKMASTER_HTTP_BASE": ""}
     subprocess.run(command, env=environment, check=True, timeout=BED_SECONDS, stdin=subprocess.DEVNULL)
+
+
+def _run_as_admin(script: str, argument: str, node: Node) -> None:
+    connect(node.as_admin()).run_script(script, argument, timeout=NODE_SECONDS)
 
 
 def _names(count: int) -> tuple[str, ...]:

@@ -37,6 +37,9 @@ class Contender(Protocol):
     def run(self) -> Usage:
         """Make all nodes hold the source as it is now; raises when one of them may not."""
 
+    def settle(self) -> None:
+        """Wait until the nodes have done what `run` left them to do on their own."""
+
     def close(self) -> None:
         """End what `prepare` started."""
 

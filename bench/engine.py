@@ -41,7 +41,8 @@ def distribute(bed: Bed, source: Path, platform: str) -> Callable[[], Mapping[st
                 step, lambda: dict(zip(names, pool.map(do, map(nodes.__getitem__, names)), strict=True))
             )
 
-        facts = each("facts", nodes, lambda node: read_code_facts(connect(node), platform))
+        content = built.manifest.digest
+        facts = each("facts", nodes, lambda n: read_code_facts(connect(n), platform, content=content))
         desired = clock.measure(
             "describe", lambda: describe_release(built, platform, facts, bed.nodes, workdir)
         )

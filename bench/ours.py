@@ -96,6 +96,10 @@ class Engine:
         answer = self._child.ask("run", RUN_SECONDS)
         return Usage(answer["seconds"], answer["cpu"], answer["parts"])
 
+    def settle(self) -> None:
+        """Each node has made its spare copy of the current release."""
+        self.bed.wait_for_spare(f"{PLATFORMS}/{self.platform}")
+
     def close(self) -> None:
         if self._child is not None:
             self._child.close()

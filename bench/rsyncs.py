@@ -37,6 +37,9 @@ class AegirRsync:
     def run(self) -> Usage:
         return functools.reduce(_add, [run_command(self._line(node.address)) for node in self.bed.nodes])
 
+    def settle(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -71,6 +74,9 @@ class XargsRsync:
         addresses = "".join(f"{node.address}\n" for node in self.bed.nodes)
         target = f"root@{{}}:{self.destination}/"
         return run_command(("xargs", "-P", "8", "-I", "{}", *line, target), stdin=addresses)
+
+    def settle(self) -> None:
+        pass
 
     def close(self) -> None:
         pass

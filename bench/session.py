@@ -65,6 +65,7 @@ class Session:
         wait_until_quiet()
         before = self.bed.cpu_seconds()
         usage = contender.run()
+        contender.settle()
         on_nodes = self.bed.cpu_seconds() - before
         self.samples.append(
             Sample(contender.name, scenario, number, usage.seconds, usage.cpu, on_nodes, usage.parts)

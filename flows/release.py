@@ -96,7 +96,8 @@ def _plan_from(
     audit: Audit, platform: Platform, built: Built, standing: Standing, quorum: int | None
 ) -> Deployment:
     name, now, writers = platform.name, datetime.now(UTC), standing.fleet.writers
-    facts = gather("read releases", read_code.map(writers, unmapped(name), unmapped(audit)))
+    content = unmapped(built.manifest.digest)
+    facts = gather("read releases", read_code.map(writers, unmapped(name), unmapped(audit), content))
     desired = describe_release(built, name, facts.seen, writers, work_directory())
     keep, missing = platform.keep_releases, facts.missing
     if standing.fleet.share is not None:
@@ -193,11 +194,12 @@ def switch_everywhere(
     outcomes = look_through_share(following, fleet)
     if not asked or outcomes.failed:
         return outcomes
-    answering = gather("ask sites", find_answering.map(asked, unmapped(site_checks(sites)))).seen
+    wanted = site_checks(sites)
+    answering = gather("ask sites", find_answering.map(asked, unmapped(wanted))).seen if wanted else {}
     outcomes += join_outcomes(switch.map(hosts, unmapped(plan)))
     if not outcomes.failed:
         outcomes += follow_master(following, fleet, plan.release)
-    if not outcomes.failed:
+    if wanted and not outcomes.failed:
         checks = [answering.get(node.name, ()) for node in asked]
         outcomes += join_outcomes(check_sites.map(asked, checks))
     if outcomes.failed and hosts:

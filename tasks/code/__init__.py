@@ -67,9 +67,9 @@ def build_code(
 
 
 @fact_task("read releases", run_name="read releases of {platform} on {node.name}")
-def read_code(node: Node, platform: str, audit: Audit = "current") -> CodeFacts:
-    """What is there of the platform on the node; one round trip."""
-    return read_code_facts(connect(node), platform, audit)
+def read_code(node: Node, platform: str, audit: Audit = "current", content: str = "") -> CodeFacts:
+    """What is there of the platform on the node; one round trip. See facts.read_code_facts."""
+    return read_code_facts(connect(node), platform, audit, content)
 
 
 @host_task("stage", run_name="stage {plan.release} on {node.name}")

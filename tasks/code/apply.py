@@ -1,8 +1,9 @@
 """One step on one host: stage, verify, switch, prune. Each can be killed anywhere and run again.
 
-Staging is three round trips: make a hard-linked copy of the current release without what changes (`cp -al`,
-five times faster on a node than rsync with --link-dest, and right even if a file changed without changing its
-size and time), bring what changed with rsync, check everything and give it its name.
+Staging is three round trips: take a hard-linked copy of the current release (the spare one, see spare.py, or
+one made now with `cp -al`: five times faster on a node than rsync with --link-dest, and right even if a file
+changed without changing its size and time) without what changes, bring what changed with rsync, check
+everything and give it its name.
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ from tasks.code.parcel import Parcel, make_parcel
 from tasks.code.release import ReleasePlan
 from tasks.code.rsync import Progress, transfer
 from tasks.code.scripts import DISCARD, FINISH, PREPARE, PRUNE, READ_LISTING, REMOVE_PLATFORM, SWITCH, VERIFY
+from tasks.code.spare import MAKE_SPARE, SPARE_AFTER_SECONDS
 from tasks.errors import CommandFailed, Drift, PlanRefused
 from tasks.outcome import Outcome
+from tasks.result import Result
 from tasks.ssh import Ssh
 
 log = logging.getLogger(__name__)
 
 STAGE_SECONDS = 600.0
 SWITCH_SECONDS = 20.0
-NOT_AS_SENT = 65
+NOT_AS_SENT, SPARE_CHANGED, BASE_CHANGED = 65, 66, 67
 
 
 def stage_release(
@@ -49,51 +52,78 @@ def stage_release(
     part = plan.for_host(ssh.node.name)
     if not part.stage:
         return Outcome(ssh.node.name, "stage", detail=f"{plan.release} is there")
-    directory, staging = platform_directory(plan.platform), f".staging-{check_release(plan.release)}"
+    check_release(plan.release)
     if part.base is not None and (base is None or base.digest != part.base_content):
         raise PlanRefused(f"{part.host}: the manifest of the base {part.base} is not at hand", "Plan again")
     files, links = tuple(sorted((overlay or {}).items())), tuple(sorted((site_links or {}).items()))
-    parcel = make_parcel(plan.release, manifest, base if part.base else None, tree, files, links)
-    ssh.run_script(
-        PREPARE,
-        *(directory, plan.release, part.base or ""),
-        stdin=b"".join(b"./%s\0" % path for path in parcel.change.unlinked),
-        timeout=STAGE_SECONDS,
-        meaning=f"cannot prepare {staging}",
-    )
-    if parcel.by_rsync:
-        inside, size = f"{directory}/releases/{staging}", sum(entry.size for entry in parcel.by_rsync)
-        transfer(ssh.node, tree, parcel.names, inside, size=size, on_progress=on_progress)
-    _finish(ssh, plan, parcel, manifest)
-    sent = parcel.change
-    detail = f"{plan.release}: {len(sent.sent)} entries, {sent.size:,} bytes sent"
+    detail = ""
+    for start in (base, None) if part.base else (None,):
+        parcel = make_parcel(plan.release, manifest, start, tree, files, links)
+        if _stage_from(ssh, plan, parcel, start is not None, manifest, tree, on_progress):
+            break
+        detail = f"{part.base} was changed on the node and is not used; "
+    detail += f"{plan.release}: {len(parcel.change.sent)} entries, {parcel.change.size:,} bytes sent"
     return Outcome(ssh.node.name, "stage", changed=True, detail=detail)
 
 
-def _finish(ssh: Ssh, plan: ReleasePlan, parcel: Parcel, manifest: Manifest) -> None:
-    """The staged directory is what the manifest says, and has its name; or it is thrown away."""
+def _stage_from(
+    ssh: Ssh,
+    plan: ReleasePlan,
+    parcel: Parcel,
+    based: bool,
+    manifest: Manifest,
+    tree: Path,
+    on_progress: Progress | None,
+) -> bool:
+    """Make the release from the plan's base, or from nothing; False when somebody has changed the base."""
     directory, staging = platform_directory(plan.platform), f".staging-{plan.release}"
+    prepared = ssh.run_script(
+        PREPARE,
+        *(directory, plan.release, (plan.for_host(ssh.node.name).base or "") if based else ""),
+        stdin=b"".join(b"./%s\0" % path for path in parcel.change.unlinked),
+        timeout=STAGE_SECONDS,
+        check=False,
+    )
+    if based and prepared.status == BASE_CHANGED:
+        return False
+    if not prepared.ok:
+        raise _explain(prepared, f"cannot prepare {staging}")
+    if parcel.by_rsync:
+        inside, size = f"{directory}/releases/{staging}", sum(entry.size for entry in parcel.by_rsync)
+        transfer(ssh.node, tree, parcel.names, inside, size=size, on_progress=on_progress)
+    return _finish(ssh, plan, parcel, manifest)
+
+
+def _finish(ssh: Ssh, plan: ReleasePlan, parcel: Parcel, manifest: Manifest) -> bool:
+    """The staged directory is what the manifest says, and has its name; or it is thrown away.
+
+    False when it was made from a spare copy that somebody has changed.
+    """
+    directory, staging = platform_directory(plan.platform), f".staging-{plan.release}"
+    content = digest_of_contents(parcel.change.sent)
     finished = ssh.run_script(
         FINISH,
-        *(
-            directory,
-            plan.release,
-            manifest.structure,
-            digest_of_contents(parcel.change.sent),
-            manifest.digest,
-        ),
+        *(directory, plan.release, manifest.structure, content, manifest.digest),
         stdin=parcel.payload,
         timeout=STAGE_SECONDS,
         check=False,
     )
+    if finished.status == SPARE_CHANGED:
+        ssh.run_script(DISCARD, directory, staging, timeout=STAGE_SECONDS)
+        return False
     if finished.status == NOT_AS_SENT:
         found = read_difference(ssh, plan.platform, staging, manifest)
         # What is wrong here would look right to the next rsync if its size and time agree.
         ssh.run_script(DISCARD, directory, staging, timeout=STAGE_SECONDS)
         raise Drift(f"{ssh.node.name}: {plan.release} arrived differently ({finished.text.strip()}): {found}")
     if not finished.ok:
-        full = "No space left on device" in finished.error_text
-        raise CommandFailed(finished, "the node's disk is full" if full else f"cannot finish {staging}")
+        raise _explain(finished, f"cannot finish {staging}")
+    return True
+
+
+def _explain(failed: Result, meaning: str) -> CommandFailed:
+    full = "No space left on device" in failed.error_text
+    return CommandFailed(failed, "the node's disk is full" if full else meaning)
 
 
 def verify_release(ssh: Ssh, platform: str, release: str, manifest: Manifest) -> Outcome:
@@ -119,10 +149,16 @@ def read_difference(ssh: Ssh, platform: str, release: str, manifest: Manifest) -
 
 
 def switch_release(ssh: Ssh, platform: str, release: str | None) -> Outcome:
-    """`current` is `release`, swapped in one rename, and php-fpm knows; with None it is gone."""
+    """`current` is `release`, swapped in one rename, and php-fpm knows; with None it is gone.
+
+    The node makes a spare copy of it afterwards, which nobody waits for (see spare.py).
+    """
     wanted = "" if release is None else check_release(release)
     result = ssh.run_script(
-        SWITCH, platform_directory(platform), wanted, timeout=SWITCH_SECONDS, meaning="cannot switch"
+        SWITCH,
+        *(platform_directory(platform), wanted, MAKE_SPARE, str(SPARE_AFTER_SECONDS)),
+        timeout=SWITCH_SECONDS,
+        meaning="cannot switch",
     )
     return Outcome(ssh.node.name, "switch", changed=bool(result.out), detail=release or "no release")
 

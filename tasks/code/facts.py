@@ -111,11 +111,18 @@ def parse_code_facts(lines: str) -> CodeFacts:
     )
 
 
-def read_code_facts(ssh: Ssh, platform: str, audit: Audit = "current") -> CodeFacts:
-    """Return what is there of `platform`, with listings made anew for no, the current or all releases."""
+def read_code_facts(ssh: Ssh, platform: str, audit: Audit = "current", content: str = "") -> CodeFacts:
+    """Return what is there of `platform`, with listings made anew for no, the current or all releases.
+
+    With `content`, a current release is only looked at when that is its content: one that is to be replaced
+    is looked at when it is copied.
+    """
     directory = platform_directory(platform)
     result = ssh.run_script(
-        READ_FACTS, directory, audit, timeout=LISTING_SECONDS, meaning=f"cannot look at {directory}"
+        READ_FACTS,
+        *(directory, audit, content),
+        timeout=LISTING_SECONDS,
+        meaning=f"cannot look at {directory}",
     )
     return parse_code_facts(result.text)
 

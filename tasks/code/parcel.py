@@ -74,12 +74,25 @@ def _make(
         paths = b"".join(b"./%s\0" % entry.path for entry in change.sent if entry.kind == "f")
         _add_file(archive, f"manifests/.sent-{release}", paths)
         _add_file(archive, f"manifests/.new-{release}", manifest.text)
+        if base is not None:
+            _add_file(archive, f"manifests/.keys-{release}", name_differences(base, change))
         for path, target in links:
             if not target.startswith(f"{SITES}/") or ".." in target.split("/"):
                 raise PlanRefused(f"{target!a} is no data directory of a site", f"They are under {SITES}")
             _add_link(archive, f"{top}/{check_relative(path)}", target)
     by_rsync = () if inline else theirs
     return Parcel(change, by_rsync, name_for_rsync(by_rsync, tree), packed.getvalue())
+
+
+def name_differences(base: Manifest, change: Change) -> bytes:
+    """The keys of all entries in which a release made from `base` may differ from it, NUL-terminated, sorted.
+
+    A key is what follows the kind in a listing (scripts.LISTING): a path, for a link its target too.
+    """
+    paths = {*change.unlinked, *(entry.path for entry in change.sent)}
+    entries = [*change.sent, *(base.by_path[path] for path in paths if path in base.by_path)]
+    keys = {entry.path + b"\t" + entry.target if entry.kind == "l" else entry.path for entry in entries}
+    return b"".join(key + b"\0" for key in sorted(keys))
 
 
 def name_for_rsync(entries: Iterable[Entry], tree: Path) -> tuple[bytes, ...]:

@@ -120,7 +120,8 @@ def _choose_name(content: str, facts: Mapping[str, CodeFacts], now: datetime) ->
             counts[release.name] = counts.get(release.name, 0) + 1
     if counts:
         return max(counts, key=lambda name: (counts[name], name))
-    half = [name.removeprefix(".staging-") for f in facts.values() for name in f.leftovers]
+    left = [name for f in facts.values() for name in f.leftovers]
+    half = [name.removeprefix(".staging-") for name in left if name.startswith(".staging-")]
     half += [r.name for r in releases if not r.verified]
     mine = sorted(name for name in half if name.endswith(f"-{content[:12]}") and name not in spoiled)
     live = {f.current for f in facts.values()}

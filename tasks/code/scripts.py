@@ -6,39 +6,10 @@ in `releases/` is looked at or touched. Every script can be killed anywhere and 
 
 from __future__ import annotations
 
-from tasks.fleet import SITES
+from tasks.code.walks import DIGEST, LISTING, NOT_SITE_LINKS, STRUCTURE, WALK_ONCE
 
-_DIGEST = "b2sum -l 256 | cut -d ' ' -f 1"
-
-# Links into the data of sites are ours, so they are no part of what was shipped.
-_NOT_SITE_LINKS = f"-type l -lname '{SITES}/*'"
-
-# Everything but contents and times, in the form of Manifest.structure.
-_STRUCTURE = (
-    f"find . -mindepth 1 \\( {_NOT_SITE_LINKS} \\) -o -type d -printf 'd %m\\t%P\\0'"
-    " -o -type l -printf 'l\\t%P\\t%l\\0' -o -type f -printf 'f %m %s\\t%P\\0' -o -printf '%y\\t%P\\0'"
-    f" | sort -z | {_DIGEST}"
-)
-
-# What can be seen without reading files, owners and times included: it is recorded when a release was
-# verified, and compared afterwards. A directory's time is left out, for links to sites come and go.
-_LISTING = (
-    f"find . -mindepth 1 \\( {_NOT_SITE_LINKS} \\) -o -type d -printf 'd %m %U %G\\t%P\\0'"
-    " -o -type l -printf 'l\\t%P\\t%l\\0' -o -printf '%y %m %s %T@ %U %G\\t%P\\0'"
-    f" | sort -z | {_DIGEST}"
-)
-
-# Both of the above in one walk through the tree, into the files $structure and $listing.
-_WALK_ONCE = (
-    f"find . -mindepth 1 \\( {_NOT_SITE_LINKS} \\)"
-    " -o -type d -fprintf \"$structure\" 'd %m\\t%P\\0' -fprintf \"$listing\" 'd %m %U %G\\t%P\\0'"
-    " -o -type l -fprintf \"$structure\" 'l\\t%P\\t%l\\0' -fprintf \"$listing\" 'l\\t%P\\t%l\\0'"
-    " -o -type f -fprintf \"$structure\" 'f %m %s\\t%P\\0'"
-    " -fprintf \"$listing\" '%y %m %s %T@ %U %G\\t%P\\0'"
-    " -o -fprintf \"$structure\" '%y\\t%P\\0' -fprintf \"$listing\" '%y %m %s %T@ %U %G\\t%P\\0'"
-)
-
-# $2: `none`, `current` or `all`: whose listing is computed again.
+# $2: `none`, `current` or `all`: whose listing is computed again; $3: a content, or empty. With a content,
+# the current release is only looked at when that is what it has: another one is looked at when it is copied.
 READ_FACTS = f"""
 probe=$1
 while [ ! -d "$probe" ]; do probe=$(dirname "$probe"); done
@@ -59,14 +30,21 @@ for name in * .staging-* .linking-* .trash-*; do
     echo "release $name"
     [ -f "../manifests/$name" ] || continue
     sed -n '/^#: /!q; s/^#: /note /p' "../manifests/$name"
-    if [ "$2" = all ] || {{ [ "$2" = current ] && [ "$current" = "releases/$name" ]; }}; then
-        printf 'seen %s\\n' "$(cd "$name" && {_LISTING})"
+    if [ "$2" = current ] && [ "$current" = "releases/$name" ]; then
+        case $(head -n 1 "../manifests/$name") in "#: content $3"*) look=yes ;; *) look= ;; esac
+    else
+        look=
+    fi
+    if [ "$2" = all ] || [ -n "$look" ]; then
+        printf 'seen %s\\n' "$(cd "$name" && {LISTING} | {DIGEST})"
     fi
 done
 """
 
 # $2: release, $3: base or empty. Standard input: paths to take out of the hard-linked copy, NUL-terminated.
-# The copy is made under another name first, so that a staging directory is always a complete one.
+# The copy is made under another name first, so that a staging directory is always a complete one. It is the
+# spare copy of the base (see spare.py), which FINISH compares with what is in .lines-$2, or it is made now,
+# from a base that nobody changed; else the status is 67.
 PREPARE = f"""
 umask 022
 mkdir -p "$1/releases" "$1/manifests"
@@ -77,12 +55,25 @@ if [ -e "$2" ]; then
     if [ "$live" = "releases/$2" ]; then echo "$2 is live, but has no manifest" >&2; exit 73; fi
     mv -T "$2" ".staging-$2"
 fi
+[ -n "$3" ] || rm -f "../manifests/.lines-$2" "../manifests/.keys-$2"
 if [ -d ".staging-$2" ]; then cat >/dev/null; echo resumed; exit 0; fi
 rm -rf ".linking-$2"
+rm -f "../manifests/.lines-$2"
 if [ -n "$3" ]; then
-    cp -al "$3" ".linking-$2"
-    cd ".linking-$2"
-    find . -type l -lname '{SITES}/*' -delete
+    noted=$(sed -n '/^#: /!q; s/^#: listing //p' "../manifests/$3")
+    exec 9>../manifests/.lock-spare
+    if flock -n 9 && [ -d ".spare-$3" ] && [ -f "../manifests/.spare-$3" ] &&
+        [ "$(<"../manifests/.spare-$3" {DIGEST})" = "$noted" ]; then
+        mv -T "../manifests/.spare-$3" "../manifests/.lines-$2"
+        mv -T ".spare-$3" ".linking-$2"
+        cd ".linking-$2"
+    else
+        seen=$(cd "$3" && {LISTING} | {DIGEST})
+        [ "$seen" = "$noted" ] || {{ cat >/dev/null; echo "$3 was changed"; exit 67; }}
+        cp -al "$3" ".linking-$2"
+        cd ".linking-$2"
+        find . {NOT_SITE_LINKS} -delete
+    fi
     xargs -0 -r rm -rf --
     cd ..
 else
@@ -94,6 +85,8 @@ echo prepared
 
 # $2: release, $3: structure, $4: content digest of what was sent, $5: manifest digest. Standard input: a tar
 # archive with overlay files, links to sites, manifests/.new-$2 and manifests/.sent-$2 (NUL-terminated paths).
+# Where the copy was a spare one, it may differ from its base only in what is in manifests/.keys-$2; else the
+# status is 66.
 # The release appears last, by one rename: a release that exists has a manifest and was verified.
 FINISH = f"""
 umask 022
@@ -101,38 +94,46 @@ cd "$1"
 tar -xzf - --no-same-owner --no-overwrite-dir
 cd "releases/.staging-$2"
 structure=$1/manifests/.structure-$2 listing=$1/manifests/.listing-$2
-{_WALK_ONCE}
-seen=$(sort -z "$structure" | {_DIGEST})
+lines=$1/manifests/.lines-$2 keys=$1/manifests/.keys-$2
+{WALK_ONCE}
+sort -z "$listing" -o "$listing"
+if [ -f "$lines" ] && [ -f "$keys" ]; then
+    others=$(comm -z -3 "$lines" "$listing" | sed -z 's/^\\t//; s/^[^\\t]*\\t//' |
+        sort -zu | comm -z -23 - "$keys" | wc -c)
+    [ "$others" = 0 ] || {{ echo base; exit 66; }}
+fi
+seen=$(sort -z "$structure" | {DIGEST})
 if [ "$seen" != "$3" ]; then
     # The rsync of a run that was killed may have saved what it had after this one began.
     find . -name .rsync-partial -prune -exec rm -rf {{}} +
-    {_WALK_ONCE}
-    seen=$(sort -z "$structure" | {_DIGEST})
+    {WALK_ONCE}
+    sort -z "$listing" -o "$listing"
+    seen=$(sort -z "$structure" | {DIGEST})
 fi
 [ "$seen" = "$3" ] || {{ echo structure; exit 65; }}
-seen=$(xargs -0 -r b2sum -z -l 256 -- <"$1/manifests/.sent-$2" | {_DIGEST})
+seen=$(xargs -0 -r b2sum -z -l 256 -- <"$1/manifests/.sent-$2" | {DIGEST})
 [ "$seen" = "$4" ] || {{ echo contents; exit 65; }}
 cd "$1/manifests"
-seen=$(b2sum -l 256 ".new-$2" | cut -d ' ' -f 1)
+seen=$(<".new-$2" {DIGEST})
 [ "$seen" = "$5" ] || {{ echo manifest; exit 65; }}
-seen=$(sort -z "$listing" | {_DIGEST})
+seen=$(<"$listing" {DIGEST})
 {{ printf '#: content %s\\n#: listing %s\\n' "$5" "$seen"; cat ".new-$2"; }} >".done-$2"
 mv -T ".done-$2" "$2"
-rm -f ".new-$2" ".sent-$2" "$structure" "$listing"
+rm -f ".new-$2" ".sent-$2" "$lines" "$keys" "$structure" "$listing"
 mv -T "$1/releases/.staging-$2" "$1/releases/$2"
 """
 
 # $2: release. Standard input: paths, NUL-terminated. Prints a structure and a content digest.
 VERIFY = f"""
 cd "$1/releases/$2"
-{_STRUCTURE}
-xargs -0 -r b2sum -z -l 256 -- | {_DIGEST}
+{STRUCTURE}
+xargs -0 -r b2sum -z -l 256 -- | {DIGEST}
 """
 
 # $2: a directory in releases/. Prints every entry with its content digest, in two NUL-terminated lists.
 READ_LISTING = f"""
 cd "$1/releases/$2"
-find . -mindepth 1 \\( {_NOT_SITE_LINKS} \\) -o -type d -printf 'd %m\\t%P\\0' \\
+find . -mindepth 1 \\( {NOT_SITE_LINKS} \\) -o -type d -printf 'd %m\\t%P\\0' \\
     -o -type l -printf 'l\\t%P\\t%l\\0' -o -type f -printf 'f %m %s\\t%P\\0' -o -printf '%y\\t%P\\0'
 printf '\\0'
 find . -type f -print0 | xargs -0 -r b2sum -z -l 256 --
@@ -141,13 +142,13 @@ find . -type f -print0 | xargs -0 -r b2sum -z -l 256 --
 # $2: a directory in releases/ that is not verified.
 DISCARD = """
 cd "$1/releases"
-case $2 in .staging-*) rm -rf "$2" ;; esac
+case $2 in .staging-*) rm -rf "$2"; rm -f "../manifests/".[a-z]*"${2#.staging}" ;; esac
 """
 
 # The listing of a release, as it is recorded when the release was verified. Its path is `$1/releases/$2`.
 MAKE_LISTING = f"""
 cd "$1/releases/$2"
-{_LISTING}
+{LISTING}
 """
 
 # Defines tell_php: php-fpm forgets what it remembers of the code. Its pool is in the directory of the version
@@ -163,7 +164,8 @@ tell_php() {
 }
 """
 
-# $2: release, or empty to take `current` away. Prints what it did.
+# $2: release, or empty to take `current` away. $3, $4: MAKE_SPARE of spare.py, when it begins (it is on its
+# own from the start, and no switch fails because of it). Prints what it did.
 # PHP is told in the same command, which outlives its connection: a controller that is killed after the switch
 # must not leave php-fpm with what it remembers of the old code.
 SWITCH = f"""
@@ -182,6 +184,8 @@ rm -f .current-new
 ln -s "releases/$2" .current-new
 mv -T .current-new current
 tell_php
+setsid -f timeout -k 2 600 nice -n 19 sh -euc "$3" packmaster "$1" "$2" "$4" </dev/null >/dev/null 2>&1 ||
+    true
 echo switched
 """
 
@@ -194,7 +198,7 @@ for name in "$@"; do
     [ "$keep" != "releases/$name" ] || { echo "$name is current" >&2; exit 73; }
     [ -d "$name" ] && [ ! -L "$name" ] || continue
     case $name in
-    .*) rm -rf "$name" ;;
+    .*) rm -rf "$name"; rm -f "../manifests/".[a-z]*-"${name#.[a-z]*-}" ;;
     *) mv -T "$name" ".trash-$name"; rm -f "../manifests/$name"; rm -rf ".trash-$name" ;;
     esac
     echo "removed $name"
@@ -206,11 +210,13 @@ REMOVE_PLATFORM = """
 [ -d "$1" ] && [ ! -L "$1" ] || exit 0
 cd "$1"
 rm -f current .current-new
+# Whoever makes a spare copy holds this lock, and begins none without `current`.
+[ ! -d manifests ] || flock -w 120 manifests/.lock-spare true
 if [ -d releases ]; then
     cd releases
-    for name in * .staging-* .linking-* .trash-*; do
+    for name in * .[a-z]*-*; do
         case $name in
-        [0-9]*-* | .staging-[0-9]* | .linking-[0-9]* | .trash-[0-9]*)
+        [0-9]*-* | .staging-[0-9]* | .linking-[0-9]* | .trash-[0-9]* | .spare-[0-9]* | .making-[0-9]*)
             if [ -d "$name" ] && [ ! -L "$name" ]; then rm -rf -- "$name" "../manifests/$name"; fi ;;
         esac
     done

@@ -229,3 +229,10 @@ def test_what_was_planned_and_done_leaves_nothing_to_do(
         assert all(f.current == plan.release for f in facts.values())
     plan = plan_release("shop", desired, facts, now=NOW)
     assert not plan, str(plan)
+
+
+def test_what_was_left_while_linking_or_removing_is_not_continued() -> None:
+    facts = {"w1": host(leftovers=(f".linking-{name(3)}", f".trash-{name(4)}"))}
+    plan = plan_release("shop", want(A), facts, now=NOW)
+    assert plan.release == f"20261123030000-{A[:12]}"
+    assert plan.for_host("w1").prune == (f".linking-{name(3)}", f".trash-{name(4)}")

@@ -1,0 +1,35 @@
+"""How a node sees a tree of code: one `find` each, its output ordered and digested."""
+
+from __future__ import annotations
+
+from tasks.fleet import SITES
+
+DIGEST = "b2sum -l 256 | cut -d ' ' -f 1"
+
+# Links into the data of sites are ours, so they are no part of what was shipped.
+NOT_SITE_LINKS = f"-type l -lname '{SITES}/*'"
+
+# Everything but contents and times, in the form of Manifest.structure.
+STRUCTURE = (
+    f"find . -mindepth 1 \\( {NOT_SITE_LINKS} \\) -o -type d -printf 'd %m\\t%P\\0'"
+    " -o -type l -printf 'l\\t%P\\t%l\\0' -o -type f -printf 'f %m %s\\t%P\\0' -o -printf '%y\\t%P\\0'"
+    f" | sort -z | {DIGEST}"
+)
+
+# What can be seen without reading files, owners and times included: it is recorded when a release was
+# verified, and compared afterwards. A directory's time is left out, for links to sites come and go.
+LISTING = (
+    f"find . -mindepth 1 \\( {NOT_SITE_LINKS} \\) -o -type d -printf 'd %m %U %G\\t%P\\0'"
+    " -o -type l -printf 'l\\t%P\\t%l\\0' -o -printf '%y %m %s %T@ %U %G\\t%P\\0'"
+    " | sort -z"
+)
+
+# Both of the above in one walk through the tree, into the files $structure and $listing.
+WALK_ONCE = (
+    f"find . -mindepth 1 \\( {NOT_SITE_LINKS} \\)"
+    " -o -type d -fprintf \"$structure\" 'd %m\\t%P\\0' -fprintf \"$listing\" 'd %m %U %G\\t%P\\0'"
+    " -o -type l -fprintf \"$structure\" 'l\\t%P\\t%l\\0' -fprintf \"$listing\" 'l\\t%P\\t%l\\0'"
+    " -o -type f -fprintf \"$structure\" 'f %m %s\\t%P\\0'"
+    " -fprintf \"$listing\" '%y %m %s %T@ %U %G\\t%P\\0'"
+    " -o -fprintf \"$structure\" '%y\\t%P\\0' -fprintf \"$listing\" '%y %m %s %T@ %U %G\\t%P\\0'"
+)
