@@ -16,6 +16,8 @@ from tasks.grants.drift import GrantDrift, find_drift
 from tasks.grants.grant_plan import GrantPlan
 from tasks.grants.plan import plan_grants
 from tasks.grants.replicas import wait_for_replica
+from tasks.grants.rotate import Rotation, apply_rotation, plan_password_rotation, verify_refused
+from tasks.grants.rotation import RotationPlan
 from tasks.grants.values import (
     SITE_PRIVILEGES,
     Desired,
@@ -38,17 +40,23 @@ __all__ = [
     "GrantFacts",
     "GrantPlan",
     "RemovedAccess",
+    "Rotation",
+    "RotationPlan",
     "Sightings",
     "SiteAccess",
+    "accept_new_password",
     "check_login",
     "check_logins",
+    "check_refused",
     "check_replica",
     "database_name",
     "find_addresses",
     "find_drift",
     "give_access",
     "plan_grants",
+    "plan_password_rotation",
     "read_grants",
+    "retire_old_password",
     "sight",
     "take_access_back",
     "user_name",
@@ -99,3 +107,26 @@ def take_access_back(database: Database, desired: Sequence[Desired], plan: Grant
     """What the plan revokes, locks and drops is gone."""
     done = apply_grants(database, desired, plan, removals=True, tell=get_run_logger().info)
     return outcome_of(database, "take access back", done)
+
+
+@host_task("accept new password", run_name="accept {rotation.user}'s new password on {database.name}")
+def accept_new_password(database: Database, rotation: Rotation, plan: RotationPlan) -> Outcome:
+    """Every account of the site takes the new password, and still the old one."""
+    done = apply_rotation(database, rotation, plan, "opening")
+    detail = ", ".join(map(str, done)) or "it is accepted already"
+    return Outcome(database.name, "accept new password", bool(done), detail)
+
+
+@host_task("retire old password", run_name="retire {rotation.user}'s old password on {database.name}")
+def retire_old_password(database: Database, rotation: Rotation, plan: RotationPlan) -> Outcome:
+    """No account of the site takes anything but the new password."""
+    done = apply_rotation(database, rotation, plan, "closing")
+    detail = ", ".join(map(str, done)) or "it was retired already"
+    return Outcome(database.name, "retire old password", bool(done), detail)
+
+
+@host_task("check old password", run_name="try {rotation.user}'s old password from {node.name}")
+def check_refused(node: Node, database: Database, rotation: Rotation) -> Outcome:
+    """A login with the old password was tried from the node, and refused."""
+    verify_refused(node, database, rotation.user, rotation.old)
+    return Outcome(node.name, "check old password", detail=f"{database.name} refuses it")

@@ -21,8 +21,14 @@ MAY_READ_SECRETS = frozenset(
         "tasks/handshake.py",  # the login
         "tasks/code/rsync.py",  # the same login, for rsync's ssh
         "tasks/grants/apply.py",  # the account's password, as an argument of the driver
+        "tasks/grants/compare.py",  # is what is stored of a password that of the one that is wanted?
         "tasks/grants/connection.py",  # the database's admin and the site's own login
-        "tasks/grants/rules.py",  # is the password that is set the one that is wanted?
+        "tasks/grants/digests.py",  # what MySQL stores of a password
+        "tasks/grants/drift.py",  # do two servers store the same?
+        "tasks/grants/grant_plan.py",  # a fingerprint of what was read, digests included
+        "tasks/grants/passwords.py",  # what MariaDB stores of a password
+        "tasks/grants/rotate.py",  # which of two passwords is it that is stored?
+        "tasks/grants/statements.py",  # what is stored, in the statement that sets it
         "tasks/sites/install.py",  # the installer's environment, over standard input
         "tasks/sites/plan.py",  # the seed of a settings file
         "tasks/web/apply.py",  # the vhost, mode 0600
