@@ -148,7 +148,7 @@ case $2 in .staging-*) rm -rf "$2"; rm -f "../manifests/".[a-z]*"${2#.staging}" 
 # The listing of a release, as it is recorded when the release was verified. Its path is `$1/releases/$2`.
 MAKE_LISTING = f"""
 cd "$1/releases/$2"
-{LISTING}
+{LISTING} | {DIGEST}
 """
 
 # Defines tell_php: php-fpm forgets what it remembers of the code. Its pool is in the directory of the version
