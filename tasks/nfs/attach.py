@@ -120,12 +120,11 @@ def _is_ours(mount: Mount, facts: MachineFacts, entry: MountEntry | None) -> boo
     """Whether a mount may be replaced: it comes from where ours does, or a line of ours says so."""
     if entry is None:
         return False
-    lines = [
-        line for line in parse_fstab(facts.fstab) if (line.point, line.share) == (mount.point, mount.share)
-    ]
-    known = {mount.source, *(line.text.split()[0] for line in lines)}
-    as_bind = mount.kind == "bind" and not entry.is_nfs and not differences(mount, facts.mounts)
-    return as_bind or entry.source in known or (bool(lines) and not entry.is_nfs and "bind" in lines[0].text)
+    for line in parse_fstab(facts.fstab):
+        if (line.point, line.share) == (mount.point, mount.share):
+            # Whatever server it came from; but never somebody's own disk.
+            return entry.is_nfs or "bind" in line.text.split()[3].split(",")
+    return entry.source == mount.source if mount.kind == "nfs" else not differences(mount, facts.mounts)
 
 
 def _plan_packages(facts: MachineFacts) -> Iterator[Step]:
