@@ -1,0 +1,85 @@
+"""The watch over a share: what its nodes and its server see, what follows from it, and mounting anew."""
+
+from __future__ import annotations
+
+from tasks.fleet import Machine, Node
+from tasks.liveness import apply, facts
+from tasks.liveness.facts import resolve_address
+from tasks.liveness.history import Change, Watch, find_changes, judge, parse_rows, summarise
+from tasks.liveness.plan import NodeRepair, Remount, RepairPlan, plan_repair
+from tasks.liveness.quorum import find_all
+from tasks.liveness.values import Member, NullAnswer, Sample, Sight, Verdict, Watched
+from tasks.outcome import Outcome
+from tasks.steps import fact_task, host_task
+
+__all__ = [
+    "Change",
+    "Member",
+    "NodeRepair",
+    "NullAnswer",
+    "Remount",
+    "RepairPlan",
+    "Sample",
+    "Sight",
+    "Verdict",
+    "Watch",
+    "Watched",
+    "ask_server",
+    "confirm_mounts",
+    "drain",
+    "find_all",
+    "find_changes",
+    "judge",
+    "look_at_server",
+    "look_from_node",
+    "mount_anew",
+    "parse_rows",
+    "plan_repair",
+    "resolve_address",
+    "resume",
+    "summarise",
+]
+
+
+# None of the looks is tried again by itself: a machine that does not answer is what is looked for, and the
+# next sample asks it again.
+@fact_task("probe mounts", run_name="probe mounts on {node.name}", retries=0)
+def look_from_node(node: Node, watched: Watched, member: Member) -> Sight:
+    """What the node sees of its mounts, within a few seconds whatever they do."""
+    return facts.look_from_node(node, watched, member)
+
+
+@fact_task("look at NFS server", run_name="look at {server.name}", retries=0)
+def look_at_server(server: Machine, watched: Watched) -> Sight:
+    """What the server sees of what it exports."""
+    return facts.look_from_server(server, watched)
+
+
+@fact_task("ask NFS server", run_name="ask {address} from here", retries=0)
+def ask_server(address: str) -> NullAnswer:
+    """What the controller hears from the address that clients mount from."""
+    return facts.ask_server(address)
+
+
+@host_task("drain", run_name="drain {node.name}")
+def drain(node: Node) -> Outcome:
+    """No php-fpm runs on the node."""
+    return apply.drain_node(node)
+
+
+@host_task("mount anew", run_name="mount {wanted.mount.point} anew on {node.name}")
+def mount_anew(node: Node, wanted: Remount) -> Outcome:
+    """What is wanted is mounted, in place of what was."""
+    return apply.remount(node, wanted)
+
+
+@host_task("confirm mounts", run_name="confirm mounts on {node.name}")
+def confirm_mounts(node: Node, watched: Watched, member: Member) -> Outcome:
+    """Every mount of the node is the right one and answers."""
+    return apply.confirm(node, watched, member)
+
+
+@host_task("resume", run_name="resume {node.name}")
+def resume(node: Node) -> Outcome:
+    """php-fpm runs on the node again."""
+    return apply.resume_node(node)

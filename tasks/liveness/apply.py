@@ -1,0 +1,82 @@
+"""The steps of a repair on one node: drain, mount anew, confirm, resume. Each can be repeated."""
+
+from __future__ import annotations
+
+import time
+from importlib import resources
+
+from tasks.errors import CommandFailed, Drift
+from tasks.fleet import Node
+from tasks.liveness.facts import look_from_node
+from tasks.liveness.plan import Remount
+from tasks.liveness.values import Member, Verdict, Watched
+from tasks.liveness.verdicts import find_mount
+from tasks.outcome import Outcome
+from tasks.result import Result
+from tasks.ssh import connect
+
+# Longer than the pool's process_control_timeout, within which requests may finish.
+SERVICE_SECONDS = 15
+MOUNT_SECONDS = 20
+# A mount made a moment ago may have to wait for the end of the server's grace period, 90 s by default, before
+# it can open a file.
+CONFIRM_SECONDS = 120.0
+PAUSE_SECONDS = 1.0
+STAYS_BUSY = 75
+
+
+def drain_node(node: Node) -> Outcome:
+    """No php-fpm runs on the node, and it is noted there which did; CommandFailed when one does not stop."""
+    stopped = _run(node, "drain", str(SERVICE_SECONDS), meaning="php-fpm cannot be stopped").text.split()
+    detail = f"{', '.join(stopped)} stopped" if stopped else "no php-fpm runs"
+    return Outcome(node.name, "drain", changed=bool(stopped), detail=detail)
+
+
+def remount(node: Node, wanted: Remount) -> Outcome:
+    """What is wanted is mounted. Raises CommandFailed, naming who holds it, when a live mount stays busy."""
+    mount, state = wanted.mount, "dead" if wanted.dead else "alive"
+    result = _run(
+        *(node, "remount", mount.kind, mount.source, mount.point, ",".join(mount.options)),
+        *(str(MOUNT_SECONDS), state),
+        check=False,
+    )
+    if result.status == STAYS_BUSY:
+        raise CommandFailed(
+            result,
+            f"{mount.point} is {wanted.verdict} and stays mounted, for somebody uses it; end that, then run "
+            "this again. php-fpm stays stopped, so that nobody is served from it",
+        )
+    if not result.ok:
+        raise CommandFailed(result, f"{mount.point} cannot be mounted; php-fpm stays stopped")
+    held = f"; {result.text.strip()}" if result.text.strip() else ""
+    return Outcome(node.name, "mount anew", changed=True, detail=f"{mount.point} from {mount.source}{held}")
+
+
+def confirm(node: Node, watched: Watched, member: Member, seconds: float = CONFIRM_SECONDS) -> Outcome:
+    """Every mount of the node is the right one and answers; Drift, saying what is not, after `seconds`."""
+    ends = time.monotonic() + seconds
+    while True:
+        sight = look_from_node(node, watched, member)
+        found = {mount.point: find_mount(watched, node.name, mount, sight, None) for mount in member.mounts}
+        wrong = {point: one for point, one in found.items() if one.verdict not in {Verdict.OK, Verdict.SLOW}}
+        if not wrong:
+            return Outcome(node.name, "confirm mounts", detail=f"{', '.join(found)} answer")
+        if any(one.verdict is not Verdict.HUNG for one in wrong.values()) or time.monotonic() > ends:
+            said = "; ".join(f"{point} is {one.verdict} ({one.detail})" for point, one in wrong.items())
+            raise Drift(f"{node.name}: {said}; php-fpm stays stopped")
+        time.sleep(PAUSE_SECONDS)
+
+
+def resume_node(node: Node) -> Outcome:
+    """What drain_node stopped runs again; CommandFailed when it does not start."""
+    started = _run(node, "resume", str(SERVICE_SECONDS), meaning="php-fpm cannot be started").text.split()
+    detail = f"{', '.join(started)} started" if started else "nothing was stopped"
+    return Outcome(node.name, "resume", changed=bool(started), detail=detail)
+
+
+def _run(node: Node, script: str, *args: str, check: bool = True, meaning: str = "") -> Result:
+    admin = node.as_admin()
+    folder = resources.files(__package__) / "scripts"
+    text = (folder / "common.sh").read_text("utf-8") + (folder / f"{script}.sh").read_text("utf-8")
+    as_user = None if admin.user == "root" else "root"
+    return connect(admin).run_script(text, *args, timeout=120, as_user=as_user, check=check, meaning=meaning)

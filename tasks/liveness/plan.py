@@ -1,0 +1,132 @@
+"""Which nodes are to mount anew, one after the other, and what nobody can mend by mounting. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tasks.errors import PlanRefused
+from tasks.liveness.history import Watch
+from tasks.liveness.values import Member, Sample, Verdict, Watched
+from tasks.nfs.mounts import Mount
+
+_ALWAYS = frozenset({Verdict.STALE, Verdict.NOT_MOUNTED, Verdict.WRONG_SERVER})
+_REMEDIES = {
+    Verdict.HUNG: "its server does not answer this node: bring that back first",
+    Verdict.READ_ONLY: "run provision-pack for its mount options, or see to the server's disk",
+    Verdict.DENIED: "the server does not let it in: run provision-pack",
+    Verdict.IDMAP_MISMATCH: "users have other numbers here: run provision-pack with fix_ids",
+    Verdict.UNSEEN: "it cannot be asked: bring it back first",
+    Verdict.SLOW: "it works: look at the network and at the server's disk",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Remount:
+    """One mount of a node that is mounted anew. `dead` says that what is mounted now answers nobody, so that
+    taking it away by force loses nothing that was not lost.
+    """
+
+    mount: Mount
+    verdict: Verdict
+    dead: bool
+
+    def __str__(self) -> str:
+        return f"{self.mount.point} is {self.verdict}: mount it from {self.mount.source}"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRepair:
+    """What is done on one node: php-fpm is stopped, `remounts` are mounted anew, php-fpm starts again.
+
+    Without remounts the node was left stopped by a run that was killed, and is only started again.
+    """
+
+    host: str
+    remounts: tuple[Remount, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"  {remount}" for remount in self.remounts] or ["  php-fpm was left stopped: start it"]
+        return "\n".join([f"{self.host}:", *lines])
+
+
+@dataclass(frozen=True, slots=True)
+class RepairPlan:
+    """Nodes in the order in which they are repaired; (machine, mount, verdict, remedy) of what is left."""
+
+    share: str
+    repairs: tuple[NodeRepair, ...] = ()
+    left: tuple[tuple[str, str, str, str], ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.repairs)
+
+    def __str__(self) -> str:
+        said = [str(repair) for repair in self.repairs]
+        said += [f"{machine} {mount} is {verdict}: {why}" for machine, mount, verdict, why in self.left]
+        return "\n".join(said) or f"share {self.share}: nothing to repair"
+
+    def as_rows(self) -> list[dict[str, str]]:
+        """What is done, in order, then what is left as it is."""
+        rows = []
+        for order, repair in enumerate(self.repairs, 1):
+            for step in repair.remounts or ("start php-fpm, which was left stopped",):
+                rows.append({"order": str(order), "machine": repair.host, "step": str(step)})
+        for machine, mount, verdict, why in self.left:
+            rows.append({"order": "", "machine": machine, "step": f"left: {mount} is {verdict}: {why}"})
+        return rows or [{"order": "", "machine": self.share, "step": "nothing to repair"}]
+
+
+def plan_repair(watched: Watched, watch: Watch, sample: Sample) -> RepairPlan:
+    """Plan to mount anew what is stale, away, from the wrong server, or hangs though its server answers.
+
+    `watch` is settled and of this run, `sample` its last one. A mount that is OK is never touched, nor is a
+    node on which all are. Raises PlanRefused for a share of mode external, which others move.
+    """
+    if watched.external:
+        raise PlanRefused(
+            f"share {watched.share} is of mode external: it is moved by other means, and only watched",
+            "See to its own cluster; check-share says what the nodes see",
+        )
+    repairs, left = [], []
+    for member in watched.members:
+        verdicts = {mount: watch.rows[member.name, mount.point].verdict for mount in member.mounts}
+        remounts = tuple(
+            Remount(mount, verdict, _is_dead(member, mount, verdict, sample))
+            for mount, verdict in verdicts.items()
+            if _helps(member, verdict, sample)
+        )
+        left += _find_left(member, verdicts, remounts)
+        sight = sample.nodes.get(member.name)
+        healthy = all(verdict in {Verdict.OK, Verdict.SLOW} for verdict in verdicts.values())
+        if remounts or (sight is not None and sight.drained and healthy):
+            repairs.append(NodeRepair(member.name, remounts))
+    left += [
+        (machine, mount, row.verdict.value, row.detail)
+        for (machine, mount), row in watch.rows.items()
+        if machine not in {member.name for member in watched.members} and not row.verdict.healthy
+    ]
+    return RepairPlan(watched.share, tuple(repairs), tuple(left))
+
+
+def _helps(member: Member, verdict: Verdict, sample: Sample) -> bool:
+    sight = sample.nodes.get(member.name)
+    if sight is None:
+        return False
+    return verdict in _ALWAYS or (verdict is Verdict.HUNG and sight.null.ok)
+
+
+def _is_dead(member: Member, mount: Mount, verdict: Verdict, sample: Sample) -> bool:
+    hangs = sample.nodes[member.name].path(mount.point).hung_since is not None
+    return verdict in {Verdict.STALE, Verdict.HUNG} or hangs
+
+
+def _find_left(
+    member: Member, verdicts: Mapping[Mount, Verdict], remounts: tuple[Remount, ...]
+) -> list[tuple[str, str, str, str]]:
+    done = {remount.mount for remount in remounts}
+    return [
+        (member.name, mount.point, verdict.value, _REMEDIES.get(verdict, "its node cannot be asked"))
+        for mount, verdict in verdicts.items()
+        if mount not in done and not verdict.healthy
+    ]

@@ -1,0 +1,96 @@
+"""Which mounts are made anew: never one that is OK, never by force one that is alive."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.errors import PlanRefused
+from tasks.fleet import PLATFORMS, SITES
+from tasks.liveness.history import Row, Watch
+from tasks.liveness.plan import RepairPlan, plan_repair
+from tasks.liveness.values import Sample, Verdict
+from tests.liveness.scene import EXTERNAL, HANGS, SILENT, WATCHED, at, cut_off, on, sample
+
+V = Verdict
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+KEYS = [(member.name, mount.point) for member in WATCHED.members for mount in member.mounts]
+
+
+def held(changes: dict[tuple[str, str], Verdict]) -> Watch:
+    well = dict.fromkeys([*KEYS, ("nfs1", "server"), ("controller", "path to the server")], V.OK)
+    return Watch({key: Row(verdict, NOW) for key, verdict in {**well, **changes}.items()})
+
+
+def plan(changes: dict[tuple[str, str], Verdict], seen: Sample | None = None) -> RepairPlan:
+    return plan_repair(WATCHED, held(changes), seen or sample())
+
+
+def test_nothing_is_wrong() -> None:
+    nothing = plan({})
+    assert not nothing
+    assert str(nothing) == "share files: nothing to repair"
+    assert nothing.as_rows() == [{"order": "", "machine": "files", "step": "nothing to repair"}]
+
+
+def test_a_stale_mount_is_made_anew_and_no_other() -> None:
+    repair = plan({("slave1", PLATFORMS): V.STALE})
+    assert str(repair) == (
+        "slave1:\n  /var/aegir/platforms is STALE: mount it from 192.0.2.61:/srv/packmaster/files/platforms"
+    )
+    (node,) = repair.repairs
+    assert [(one.mount.point, one.dead) for one in node.remounts] == [(PLATFORMS, True)]
+
+
+def test_a_live_mount_of_the_wrong_server_is_never_forced() -> None:
+    alive = plan({("slave1", SITES): V.WRONG_SERVER})
+    assert [one.dead for one in alive.repairs[0].remounts] == [False]
+    dead = plan({("slave1", SITES): V.WRONG_SERVER}, on("slave1", at(SITES, HANGS)))
+    assert [one.dead for one in dead.repairs[0].remounts] == [True]
+
+
+def test_what_hangs_is_left_until_its_server_answers() -> None:
+    down = {("slave1", PLATFORMS): V.HUNG, ("slave1", SITES): V.HUNG, ("nfs1", "server"): V.HUNG}
+    waiting = plan(down, on("slave1", cut_off, controller=SILENT))
+    assert not waiting
+    assert [left[:3] for left in waiting.left] == [
+        ("slave1", PLATFORMS, "HUNG"),
+        ("slave1", SITES, "HUNG"),
+        ("nfs1", "server", "HUNG"),
+    ]
+    answering = plan({("slave1", SITES): V.HUNG}, on("slave1", at(SITES, HANGS)))
+    assert [repair.host for repair in answering.repairs] == ["slave1"]
+
+
+def test_a_node_that_a_killed_run_left_drained_is_only_started() -> None:
+    drained = on("slave2", lambda sight: replace(sight, drained=("php8.2-fpm",)))
+    repair = plan({}, drained)
+    assert [(node.host, node.remounts) for node in repair.repairs] == [("slave2", ())]
+    assert "start it" in str(repair)
+    # Not while it still sees the wrong thing and nothing can be done about that.
+    assert not plan({("slave2", SITES): V.DENIED}, drained)
+
+
+def test_a_share_that_others_move_is_never_touched() -> None:
+    with pytest.raises(PlanRefused, match="external"):
+        plan_repair(EXTERNAL, held({("slave1", SITES): V.STALE}), sample())
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), st.sampled_from(Verdict)), st.booleans())
+def test_a_mount_that_is_ok_is_never_touched(changes: dict[tuple[str, str], Verdict], answers: bool) -> None:
+    seen = sample() if answers else on("master1 slave1 slave2", cut_off)
+    repair = plan(changes, seen)
+    touched = {(node.host, one.mount.point): one for node in repair.repairs for one in node.remounts}
+    for key in KEYS:
+        verdict = changes.get(key, V.OK)
+        helps = verdict in {V.STALE, V.NOT_MOUNTED, V.WRONG_SERVER} or (verdict is V.HUNG and answers)
+        assert (key in touched) == helps
+        named = any(left[:2] == key for left in repair.left)
+        assert named == (not helps and not verdict.healthy)
+    # One node at a time, each once.
+    hosts = [node.host for node in repair.repairs]
+    assert len(hosts) == len(set(hosts))
+    assert all(set(row) == {"order", "machine", "step"} for row in repair.as_rows())
+    assert bool(repair) == bool(touched)

@@ -1,0 +1,129 @@
+"""A server is down only when the controller and a majority of the clients say so."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.fleet import PLATFORMS, SITES
+from tasks.liveness.quorum import find_all, is_down
+from tasks.liveness.values import Sample, Step, Verdict
+from tests.liveness.scene import (
+    CODE,
+    DATA,
+    HANGS,
+    NODES,
+    REFUSED,
+    SILENT,
+    WATCHED,
+    WELL,
+    at,
+    cut_off,
+    failing,
+    on,
+    path,
+    sample,
+    server_sight,
+)
+
+NAMES = [node.name for node in NODES]
+SERVER, PATH = ("nfs1", "server"), ("controller", "path to the server")
+V = Verdict
+
+
+def test_all_is_well() -> None:
+    found = find_all(WATCHED, sample())
+    assert {one.verdict for one in found.values()} == {V.OK}
+    assert "8 nfsd threads" in found[SERVER].detail
+    assert len(found) == 2 + 2 * len(NAMES)
+
+
+def test_a_server_without_power_is_down() -> None:
+    found = find_all(WATCHED, on("master1 slave1 slave2", cut_off, controller=SILENT, server=None))
+    assert {one.verdict for one in found.values()} == {V.HUNG}
+
+
+def test_a_controller_that_is_cut_off_says_so_of_itself() -> None:
+    found = find_all(WATCHED, sample(controller=SILENT, server=None, unseen={"nfs1": "no route to host"}))
+    assert found[SERVER].verdict is V.OK
+    assert found[PATH].verdict is V.HUNG
+    assert "my path" in found[PATH].detail
+    assert {one.verdict for key, one in found.items() if key != PATH} == {V.OK}
+
+
+def test_a_client_that_is_cut_off_is_that_clients_trouble() -> None:
+    found = find_all(WATCHED, on("slave1", cut_off))
+    assert found[SERVER].verdict is V.OK
+    assert "slave1 cannot reach it" in found[SERVER].detail
+    assert found["slave1", SITES].verdict is V.HUNG
+
+
+def test_a_controller_alone_does_not_declare_a_server_dead() -> None:
+    found = find_all(WATCHED, sample(controller=SILENT, nodes={}, server=None))
+    assert found[SERVER].verdict is V.UNSEEN
+
+
+def test_a_client_whose_mount_answers_is_a_witness() -> None:
+    """New connections are rejected, and the one that it has still works."""
+    firewalled = on("master1 slave1 slave2", lambda sight: replace(sight, null=REFUSED), controller=REFUSED)
+    assert find_all(WATCHED, firewalled)[SERVER].verdict is V.OK
+
+
+def test_what_is_wrong_inside_of_a_server_that_answers() -> None:
+    well = server_sight()
+    for damaged, verdict in (
+        (replace(well, mounts=()), V.NOT_MOUNTED),
+        (replace(well, threads=0), V.HUNG),
+        (replace(well, paths={**well.paths, DATA: failing("root", "ENOENT")}), V.NOT_MOUNTED),
+        (replace(well, paths={**well.paths, DATA: HANGS}), V.HUNG),
+        (replace(well, paths={**well.paths, CODE: failing("write", "EROFS")}), V.READ_ONLY),
+        (replace(well, paths={**well.paths, DATA: failing("write", "ENOSPC")}), V.READ_ONLY),
+        (replace(well, exports=well.exports[1:]), V.DENIED),
+        (
+            replace(
+                well,
+                exports=(
+                    replace(well.exports[0], options=(*well.exports[0].options, "no_root_squash")),
+                    *well.exports[1:],
+                ),
+            ),
+            V.DENIED,
+        ),
+    ):
+        found = find_all(WATCHED, sample(server=damaged))[SERVER]
+        assert found.verdict is verdict, found.detail
+
+
+def test_a_disk_that_fills_up_is_warned_of() -> None:
+    space = Step("ok", 0.1, ("4096", "100000", "50000", "1000", "20"))
+    filling = replace(server_sight(), paths={CODE: path(space=space), DATA: path(space=space)})
+    detail = find_all(WATCHED, sample(server=filling))[SERVER].detail
+    assert "WARNING: 50% of 391 MB and 2% of inodes free" in detail
+
+
+sights = st.sampled_from(["well", "cut off", "unseen"])
+
+
+@given(st.booleans(), st.lists(sights, min_size=3, max_size=3))
+def test_nobody_alone_declares_a_server_dead(controller: bool, states: list[str]) -> None:
+    seen = sample()
+    nodes = {
+        name: cut_off(seen.nodes[name]) if state == "cut off" else seen.nodes[name]
+        for name, state in zip(NAMES, states, strict=True)
+        if state != "unseen"
+    }
+    asked = Sample(WELL if controller else SILENT, nodes)
+    silent, answering = states.count("cut off"), states.count("well")
+    assert is_down(WATCHED, asked) == (not controller and silent > answering)
+    found = find_all(WATCHED, asked)
+    if controller or answering:
+        assert (found[SERVER].verdict is V.HUNG) == is_down(WATCHED, asked)
+    # What one observer sees is never put down to another one.
+    for name, state in zip(NAMES, states, strict=True):
+        expected = {"well": V.OK, "cut off": V.HUNG, "unseen": V.UNSEEN}[state]
+        assert {found[name, point].verdict for point in (PLATFORMS, SITES)} == {expected}
+
+
+def test_one_mount_that_hangs_is_no_server_that_does() -> None:
+    found = find_all(WATCHED, on("slave1 slave2", at(SITES, HANGS), controller=SILENT))
+    assert found[SERVER].verdict is V.OK
