@@ -100,10 +100,9 @@ def _finish(ssh: Ssh, plan: ReleasePlan, parcel: Parcel, manifest: Manifest) -> 
     False when it was made from a spare copy that somebody has changed.
     """
     directory, staging = platform_directory(plan.platform), f".staging-{plan.release}"
-    content = digest_of_contents(parcel.change.sent)
     finished = ssh.run_script(
         FINISH,
-        *(directory, plan.release, manifest.structure, content, manifest.digest),
+        *(directory, plan.release, parcel.structure, parcel.contents, manifest.digest),
         stdin=parcel.payload,
         timeout=STAGE_SECONDS,
         check=False,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
 
 from tasks.errors import PackmasterError
@@ -105,10 +105,11 @@ def digest_of_contents(entries: Iterable[Entry]) -> str:
     return new_hash(b"".join(lines)).hexdigest()
 
 
+@lru_cache(maxsize=4)
 def parse_manifest(text: bytes) -> Manifest:
     """Read the written form back; lines that begin with `#:` (a node's notes) are skipped.
 
-    Raises DamagedManifest.
+    The same one for the same text, for every host of a fleet asks. Raises DamagedManifest.
     """
     entries: list[Entry] = []
     mode, size = 0, 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from tasks.code.manifest import Change, Entry, Manifest, compare_manifests
+from tasks.code.manifest import Change, Entry, Manifest, compare_manifests, digest_of_contents
 from tasks.code.scan import check_relative
 from tasks.errors import PlanRefused
 from tasks.fleet import SITES
@@ -29,10 +29,13 @@ Links = tuple[tuple[str, str], ...]
 class Parcel:
     """The way from one release to the next: `by_rsync` is transferred, `payload` is unpacked beside it.
 
-    `names` are how rsync is told of `by_rsync`.
+    `names` are how rsync is told of `by_rsync`. `structure` and `contents` are what a node has to find
+    afterwards: the digests of the whole release's structure and of the contents of what was sent.
     """
 
     change: Change
+    structure: str
+    contents: str
     by_rsync: tuple[Entry, ...]
     names: tuple[bytes, ...] = field(repr=False)
     payload: bytes = field(repr=False)
@@ -81,7 +84,8 @@ def _make(
                 raise PlanRefused(f"{target!a} is no data directory of a site", f"They are under {SITES}")
             _add_link(archive, f"{top}/{check_relative(path)}", target)
     by_rsync = () if inline else theirs
-    return Parcel(change, by_rsync, name_for_rsync(by_rsync, tree), packed.getvalue())
+    digests = (manifest.structure, digest_of_contents(change.sent))
+    return Parcel(change, *digests, by_rsync, name_for_rsync(by_rsync, tree), packed.getvalue())
 
 
 def name_differences(base: Manifest, change: Change) -> bytes:

@@ -23,6 +23,13 @@ from tests.nodes.prepared import prepared
 from tests.nodes.shop import ODD, START, Shop
 
 Exec = Callable[..., str]
+# A spare copy that is being made is waited for, and none is begun without `current`.
+CLEAR = """
+[ -d "$1/manifests" ] || exec rm -rf "$1"
+rm -f "$1/current"
+flock -w 60 "$1/manifests/.lock-spare" true
+rm -rf "$1"
+"""
 
 
 @pytest.fixture
@@ -39,7 +46,7 @@ def shop(bed: Any, tmp_path: Path, request: pytest.FixtureRequest, docker_exec: 
     name = f"shop{os.getpid()}-{abs(hash(request.node.name)) % 10**6}"
     yield Shop(nodes, name, source, tmp_path / "work")
     for node in nodes:
-        docker_exec(node.name, "rm", "-rf", f"/var/aegir/platforms/{name}")
+        docker_exec(node.name, "sh", "-c", CLEAR, "sh", f"/var/aegir/platforms/{name}")
 
 
 def live(docker_exec: Exec, shop: Shop, node: str, path: str) -> str:
