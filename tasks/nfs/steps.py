@@ -61,7 +61,7 @@ class RemoveFile:
 
 @dataclass(frozen=True, slots=True)
 class EnableUnit:
-    """It starts at boot; systemd has read it anew."""
+    """It starts at boot, with its file as it is then."""
 
     unit: str
 

@@ -72,10 +72,12 @@ def plan_exports(pack: str, share: Share, facts: MachineFacts, desired: Sequence
         if facts.path(EXPORTS_D).kind == "absent":
             steps.append(MakeDirectory(EXPORTS_D, "root", "root", 0o755))
         steps.append(WriteFile(path, content, 0o644))
-    if not all(state_ok(facts)):
-        # Its start reads the files, so after it there is nothing left to export.
+    unit = facts.unit(NFS_UNIT)
+    if not (unit.enabled and unit.running):
         steps.append(RunNfsServer())
-    steps += [PutExport(export) for export in find_differing(desired, facts.table)]
+    if unit.running:
+        # Its start would have read the files.
+        steps += [PutExport(export) for export in find_differing(desired, facts.table)]
     return tuple(steps)
 
 
@@ -109,12 +111,6 @@ def plan_unexport(share: Share, facts: MachineFacts, left: Sequence[Export], pac
     elif text != content:
         steps.append(WriteFile(path, content, 0o644))
     return tuple(steps)
-
-
-def state_ok(facts: MachineFacts) -> tuple[bool, bool]:
-    """Whether the NFS server starts at boot, and whether it runs."""
-    unit = facts.unit(NFS_UNIT)
-    return unit.enabled, unit.running
 
 
 def refuse_unfit(facts: MachineFacts) -> None:

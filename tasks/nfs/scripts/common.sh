@@ -9,13 +9,22 @@ say() {
     printf '\t%s' "$@"
     printf '\n'
 }
-encode() { base64 | tr -d '\n'; }
+encode() { base64 -w 0; }
 
 is_mounted() { awk -v point="$1" '$5 == point { found = 1 } END { exit !found }' /proc/self/mountinfo; }
 
-# The directory beneath whatever is mounted on $1: in a mount namespace of its own, its parent is put over itself
-# without what is mounted inside. `sh -c SCRIPT` runs there with the same arguments; nothing outside changes.
+# SCRIPT POINT...: runs the script for each directory that lies beneath a mount there, as its $1. In a mount namespace
+# of its own the parents are put over themselves without what is mounted inside; nothing outside changes.
 beneath() {
-    point=$1 command=$2
-    unshare -m sh -euc 'mount --bind "${1%/*}" "${1%/*}"; eval "$2"' beneath "$point" "$command"
+    unshare -m sh -euc '
+        script=$1 shown=""
+        shift
+        for point in "$@"; do
+            parent=${point%/*}
+            [ -d "$parent" ] || continue
+            case $shown in *"|$parent|"*) ;; *) mount --bind "$parent" "$parent" ;; esac
+            shown="$shown|$parent|"
+            set -- "$point"
+            eval "$script"
+        done' beneath "$@"
 }

@@ -1,3 +1,2 @@
-# enable_unit.sh UNIT: systemd knows its file as it is now, and starts it at boot.
-systemctl daemon-reload
-systemctl enable --quiet "$1" 2>&1
+# enable_unit.sh UNIT: it starts at boot, when systemd reads its file.
+systemctl --no-reload --quiet enable "$1" 2>&1

@@ -42,23 +42,22 @@ for path in $paths; do
     say path "$path" "$kind" "$(stat -c "%U$tab%G$tab%a" "$path")" "$digest"
 done
 
-for point in $points; do
-    [ -d "${point%/*}" ] || continue
-    beneath "$point" '
-        if [ -L "$1" ]; then kind=link; elif [ -d "$1" ]; then kind=directory; elif [ -e "$1" ]; then kind=other; else exit 0; fi
-        printf "beneath\t%s\t%s\t%s\t" "$1" "$kind" "$(stat -c "%U:%G:%a" "$1")"
-        [ "$kind" != directory ] || ls -A "$1" | head -n 4 | base64 | tr -d "\n"
-        echo'
-done
+# shellcheck disable=SC2086 # a list of words
+[ -z "$points" ] || beneath '
+    if [ -L "$1" ]; then kind=link; elif [ -d "$1" ]; then kind=directory; elif [ -e "$1" ]; then kind=other; else continue; fi
+    printf "beneath\t%s\t%s\t%s\t" "$1" "$kind" "$(stat -c "%U:%G:%a" "$1")"
+    [ "$kind" != directory ] || ls -A "$1" | head -n 4 | base64 -w 0
+    echo' $points
 
 for unit in $units; do
     enabled=no running=no
-    systemctl is-enabled --quiet "$unit" 2>/dev/null && enabled=yes
+    state=$(systemctl show --property=UnitFileState --property=ActiveState "$unit" 2>/dev/null)
+    case $state in *UnitFileState=enabled*) enabled=yes ;; esac
     if [ "$unit" = nfs-server.service ]; then
         threads=$(cat /proc/fs/nfsd/threads 2>/dev/null || echo 0)
         [ "$threads" -eq 0 ] || running=yes
     else
-        systemctl is-active --quiet "$unit" 2>/dev/null && running=yes
+        case $state in *ActiveState=active*) running=yes ;; esac
     fi
     say unit "$unit" "$enabled" "$running"
 done
