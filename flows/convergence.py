@@ -6,27 +6,18 @@ add-site, verify-platform and remove-site all go through here, so that there is 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prefect import unmapped
 from pydantic import SecretStr
 
-from blocks import DatabaseServer, Site
+from blocks import Site
+from flows.access import Access, close_access, open_access, plan_access
 from flows.gather import gather
 from flows.publish import Plan
 from flows.release import site_checks
 from tasks.errors import PlanRefused
-from tasks.fleet import Database, Node, Target
-from tasks.grants import (
-    GrantPlan,
-    SiteAccess,
-    check_login,
-    find_addresses,
-    give_access,
-    plan_grants,
-    read_grants,
-    take_access_back,
-)
+from tasks.fleet import Node, Target
 from tasks.outcome import Outcomes
 from tasks.sites import SitePlan, choose_seed, make_sites, new_seed, plan_site, read_sites, vhost_for
 from tasks.steps import join_outcomes
@@ -41,15 +32,6 @@ from tasks.web import (
     restore_config,
     test_config,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Who may reach one database server, and what has to be done for it."""
-
-    server: Database
-    desired: tuple[SiteAccess, ...]
-    plan: GrantPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +57,12 @@ class Convergence:
     def plans(self) -> tuple[Plan, ...]:
         """Everything to publish, in the order in which it is done."""
         return (*self.data, *(access.plan for access in self.access), *self.web.values())
+
+    def only(self, names: Collection[str]) -> Convergence:
+        """The same for none but the named nodes; who reaches the databases is planned for all of them."""
+        data = (replace(plan, steps=tuple(s for s in plan.steps if s.host in names)) for plan in self.data)
+        web = {name: plan for name, plan in self.web.items() if name in names}
+        return replace(self, fleet=self.fleet.only(names), data=tuple(data), web=web)
 
 
 def plan_convergence(
@@ -103,26 +91,6 @@ def plan_convergence(
     return Convergence(tuple(sites), readable, seeds, tuple(data_plans), access, web, unread + unseen)
 
 
-def plan_access(
-    nodes: Sequence[Node], sites: Sequence[Site], *, complete: bool
-) -> tuple[tuple[Access, ...], Outcomes]:
-    """Plan that every node reaches its sites' databases and, where all nodes were seen, no other does."""
-    found: list[Access] = []
-    unread = Outcomes()
-    for server, here in _by_database(sites):
-        addresses = gather("find addresses", find_addresses.map(nodes, unmapped(server)))
-        grants = gather("read grants", [read_grants.submit(server)])
-        unread = unread + addresses.unread + grants.unread
-        if not grants.seen or not addresses.seen:
-            continue
-        hosts = tuple(sorted({address for seen in addresses.seen.values() for address in seen}))
-        whole = complete and not addresses.missing
-        desired = tuple(_access_of(site, hosts, complete=whole) for site in here)
-        plan = plan_grants(desired, grants.seen[server.name], drop_stale=whole)
-        found.append(Access(server, desired, plan))
-    return tuple(found), unread
-
-
 def plan_vhosts(node: Node, sites: Sequence[Site], facts: ServerConfig) -> WebPlan:
     """Plan the vhosts of `sites` on one node; raises PlanRefused when another site has one of their names."""
     desired = {}
@@ -137,23 +105,12 @@ def plan_vhosts(node: Node, sites: Sequence[Site], facts: ServerConfig) -> WebPl
 
 def open_databases(convergence: Convergence) -> Outcomes:
     """Every site's database exists, and its credentials work from every node that serves it."""
-    outcomes = Outcomes()
-    for access in convergence.access:
-        given = join_outcomes([give_access.submit(access.server, access.desired, access.plan)])
-        outcomes += given
-        if given.failed:
-            continue
-        for desired in access.desired:
-            outcomes += join_outcomes(
-                check_login.map(convergence.nodes, unmapped(access.server), unmapped(desired))
-            )
-    return outcomes
+    return open_access(convergence.access, nodes=convergence.fleet.node_names)
 
 
 def close_databases(convergence: Convergence) -> Outcomes:
     """What no node needs any more is taken back; only after everything else worked."""
-    leaving = [access for access in convergence.access if access.plan.removals]
-    return join_outcomes([take_access_back.submit(a.server, a.desired, a.plan) for a in leaving])
+    return close_access(convergence.access)
 
 
 def make_data(convergence: Convergence) -> Outcomes:
@@ -198,23 +155,3 @@ def in_order(*steps: Callable[[], Outcomes]) -> Outcomes:
         if outcomes.failed:
             break
     return outcomes
-
-
-def _by_database(sites: Sequence[Site]) -> list[tuple[Database, list[Site]]]:
-    servers: dict[str, DatabaseServer] = {site.database.name: site.database for site in sites}
-    return [
-        (server.database(), [site for site in sites if site.database.name == name])
-        for name, server in sorted(servers.items())
-    ]
-
-
-def _access_of(site: Site, hosts: tuple[str, ...], *, complete: bool) -> SiteAccess:
-    credentials = site.credentials()
-    return SiteAccess(
-        site=site.uri,
-        database=credentials.database,
-        user=credentials.user,
-        password=credentials.password,
-        hosts=hosts,
-        complete=complete,
-    )

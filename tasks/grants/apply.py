@@ -6,7 +6,6 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from typing import Any
 
 import pymysql
@@ -105,7 +104,7 @@ def apply_grants(
             journal.close()
         if journal.steps:
             facts = read_facts_for(connection, database.name, desired if removals else ())
-            left = plan_with(replace(plan.policy, distrust=frozenset()), desired, facts)
+            left = plan_with(plan.policy, desired, facts)
             if missed := left.removals if removals else left.additions:
                 raise Drift(f"{database.name}: after all was run, this is still to do: {shown(missed[0])}")
     if surprises := set(now.refused) - set(plan.refused):

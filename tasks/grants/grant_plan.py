@@ -25,7 +25,6 @@ class Policy:
     budget: Budget = field(default_factory=Budget)
     grace: bool = False
     thorough: bool = False
-    distrust: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +97,23 @@ def fingerprint_of(desired: Sequence[Desired], actual: GrantFacts) -> str:
     """Return a digest of all that was read about the accounts and databases in `desired`, and the server."""
     users = {access.user for access in desired}
     names = {stored_name(access.database, actual.server) for access in desired}
+    sets = {row.privileges: " ".join(sorted(row.privileges)) for row in actual.rights}
     accounts = sorted(
-        (f.account, f.managed, f.locked, f.plugin, f.digest.get_secret_value(), len(f.others))
+        f"{f.account} {f.managed} {f.locked} {f.plugin} {len(f.others)} {f.digest.get_secret_value()}"
         for f in actual.accounts
         if f.account.user in users
     )
     rights = sorted(
-        (row.account, row.pattern, *sorted(row.privileges))
+        f"{row.account} {row.pattern} {sets[row.privileges]}"
         for row in actual.rights
         if row.account.user in users
     )
-    about = (actual.server, actual.has_marker, accounts, rights, sorted(names & actual.databases))
+    about = [
+        repr(actual.server),
+        str(actual.has_marker),
+        *accounts,
+        *rights,
+        *sorted(names & actual.databases),
+    ]
     # The reader of a fingerprint learns nothing of the digests in it.
-    return hashlib.sha256(repr(about).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(about).encode()).hexdigest()[:16]

@@ -46,21 +46,19 @@ def plan_grants(
     budget: Budget = Budget(),  # noqa: B008 - frozen
     grace: bool = False,
     thorough: bool = False,
-    distrust: Collection[str] = (),
 ) -> GrantPlan:
     """Return the ordered steps from `actual` to `desired`; empty when nothing is to be done.
 
     Accounts at hosts that no longer serve a site are dropped only with `drop_stale`, and only where
     discovery was complete; with `grace` they are locked, and dropped by a later run that finds them locked.
     One that has defined a view, trigger, routine or event is locked and kept. `adopt` makes accounts and
-    databases ours that somebody else made. `thorough` computes every salted digest, 10 ms each; the stored
-    passwords of the users in `distrust` are replaced whatever they look like.
+    databases ours that somebody else made. `thorough` computes every salted digest, 10 ms each.
 
     A site that cannot be planned is in `refused` of the plan, and the others are planned. Raises PlanRefused
     when that is all there is, for two sites with one database or user, for work on a server that takes no
     writes, and (BudgetExceeded) when more would be dropped than `budget` allows.
     """
-    policy = Policy(drop_stale, adopt, budget, grace, thorough, frozenset(distrust))
+    policy = Policy(drop_stale, adopt, budget, grace, thorough)
     return plan_with(policy, desired, actual)
 
 
@@ -135,17 +133,8 @@ def _steps(
         yield from _build(access, account, found, actual)
     for access, facts in found.strangers:
         yield GrantStep("mark", access.site, facts.account)
-    distrusted = [
-        (access, Account(access.user, host))
-        for access in given
-        if access.user in policy.distrust
-        for host in sorted(access.hosts)
-        if (access, Account(access.user, host)) not in found.missing
-    ]
-    altered = dict.fromkeys((*found.wrong, *found.uneven, *distrusted))
-    for access, account in altered:
-        like = None if access.user in policy.distrust else found.like.get(access.user)
-        yield GrantStep("alter", access.site, account, like=like)
+    for access, account in (*found.wrong, *found.uneven):
+        yield GrantStep("alter", access.site, account, like=found.like.get(access.user))
     for access, account in found.locked:
         yield GrantStep("unlock", access.site, account)
     for access, account, short in found.lacking:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from pydantic import SecretStr
 
+from tasks.grants.effective import applied_rights, login_account
 from tasks.grants.grant_plan import GrantPlan
 from tasks.grants.values import (
     Account,
@@ -40,11 +41,21 @@ def taken(facts: GrantFacts, user: str) -> list[str]:
 
 def simulate(facts: GrantFacts, plan: GrantPlan) -> GrantFacts:
     for step in plan.steps:
-        facts = _after(facts, step)
+        facts = after(facts, step)
     return facts
 
 
-def _after(facts: GrantFacts, step: GrantStep) -> GrantFacts:  # noqa: C901 - a branch per kind of step
+def may(facts: GrantFacts, access: SiteAccess, host: str) -> frozenset[str]:
+    """What a login of the site from `host` with the site's password may do in its database."""
+    taken_as = login_account(facts.accounts, access.user, host, facts.server)
+    account = next((there for there in facts.accounts if there.account == taken_as), None)
+    if account is None or account.locked or account.digest.get_secret_value() != PASSWORD[1]:
+        return frozenset()
+    row = applied_rights(facts.rights, account.account.user, host, access.database, facts.server)
+    return row.privileges & set(access.privileges) if row else frozenset()
+
+
+def after(facts: GrantFacts, step: GrantStep) -> GrantFacts:  # noqa: C901 - a branch per kind of step
     accounts = {there.account: there for there in facts.accounts}
     rights = {(r.account, r.pattern): r.privileges for r in facts.rights}
     databases = set(facts.databases)
@@ -62,12 +73,7 @@ def _after(facts: GrantFacts, step: GrantStep) -> GrantFacts:  # noqa: C901 - a 
                 who, AccountFacts(who, False, "mysql_native_password", SecretStr(PASSWORD[1]))
             )
         case "alter":
-            digest = (
-                native_digest(OTHER)
-                if accounts[who].digest.get_secret_value() == PASSWORD[1]
-                else PASSWORD[1]
-            )
-            accounts[who] = replace(accounts[who], digest=SecretStr(digest))
+            accounts[who] = replace(accounts[who], digest=SecretStr(PASSWORD[1]), others=())
         case "mark":
             accounts[who] = replace(accounts[who], managed=True)
         case "cut in":
