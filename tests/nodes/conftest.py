@@ -20,6 +20,7 @@ from tests.nodes.databases import (  # noqa: F401 - fixtures
     replica,
     root_sql,
 )
+from tests.nodes.machines import breakable_pack, pack_bed  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -118,7 +119,7 @@ def docker_compose_command() -> str:
 
 @pytest.fixture(scope="session")
 def docker_compose_file() -> list[str]:
-    names = ["compose.yaml", "compose.bare.yaml", "compose.bench.yaml", "compose.databases.yaml"]
+    names = [f"compose{kind}.yaml" for kind in ("", ".bare", ".bench", ".databases", ".pack")]
     if os.environ["PACKMASTER_HTTP_BASE"]:
         names.append("compose.ports.yaml")
         first = int(os.environ["PACKMASTER_HTTP_BASE"])
