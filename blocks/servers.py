@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import Field, HttpUrl, SecretStr, field_validator
 
-from blocks.inventory_block import InventoryBlock
+from blocks.inventory_block import InventoryBlock, as_field_check
 from blocks.ssh import SshCredentials
 from tasks.fleet import Database, Machine, Node
+from tasks.names import unique_or_refuse
+
+
+def check_replicas(names: list[str]) -> tuple[str, ...]:
+    """Return the names of replicas; raises PlanRefused for a repeated one."""
+    return unique_or_refuse(names, "replica")
 
 
 class SshServer(InventoryBlock):
@@ -131,9 +138,20 @@ class DatabaseServer(InventoryBlock):
         max_length=80,
     )
     admin_password: SecretStr = Field(title="Admin password", description="The admin account's password.")
+    replicas: list[str] = Field(
+        default_factory=list,
+        title="Replicas",
+        description="Names of the database servers that follow it, or are in one Galera cluster with it.",
+    )
+
+    _unique = field_validator("replicas")(as_field_check(check_replicas))
 
     def database(self) -> Database:
-        """The server as the tasks see it."""
+        """The server as the tasks see it; raises PlanRefused for a replica that is not registered."""
+        readers = [DatabaseServer.get(name, f"database server {self.name}") for name in self.replicas]
+        return replace(self._alone(), readers=tuple(reader._alone() for reader in readers))
+
+    def _alone(self) -> Database:
         return Database(
             name=self.name,
             host=self.host,

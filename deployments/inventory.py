@@ -43,8 +43,12 @@ SECTIONS: Mapping[str, type[InventoryBlock]] = {
     "platforms": Platform,
     "sites": Site,
 }
-# Fields that are lists of names: whose entries they name.
-MEMBERS: Mapping[str, str] = {"clusters": "servers", "packs": "slaves"}
+# Fields that are lists of names: of a section, the field and whose entries it names.
+MEMBERS: Mapping[str, tuple[str, str]] = {
+    "clusters": ("servers", "web_servers"),
+    "packs": ("slaves", "web_servers"),
+    "database_servers": ("replicas", "database_servers"),
+}
 REFERENCES: Mapping[str, tuple[str, ...]] = {
     "credentials": ("ssh_credentials",),
     "server": ("nfs_servers",),
@@ -137,9 +141,10 @@ def _check_references(entries: tuple[Entry, ...]) -> None:
     known = {(entry.section, entry.name) for entry in entries}
     for entry in entries:
         wanted = [(REFERENCES[f], v) for f, v in entry.fields.items() if f in REFERENCES]
-        members = entry.fields.get(MEMBERS.get(entry.section, ""))
+        field, named = MEMBERS.get(entry.section, ("", ""))
+        members = entry.fields.get(field)
         if isinstance(members, list):
-            wanted += [(("web_servers",), name) for name in members]
+            wanted += [((named,), name) for name in members]
         for sections, name in wanted:
             if not isinstance(name, str):
                 raise PlanRefused(

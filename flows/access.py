@@ -94,17 +94,10 @@ class Access:
 
 
 def plan_access(
-    nodes: Sequence[Node],
-    sites: Sequence[Site],
-    *,
-    complete: bool,
-    adopt: bool = False,
-    budget: Budget | None = None,
-    grace: bool = False,
+    nodes: Sequence[Node], sites: Sequence[Site], *, complete: bool, budget: Budget | None = None
 ) -> tuple[tuple[Access, ...], Outcomes]:
     """Plan that `nodes` reach the databases of `sites` and, where these are all there are, nobody else."""
-    serving = [Serving(site, tuple(nodes), complete) for site in sites]
-    return plan_serving(serving, adopt=adopt, budget=budget, grace=grace)
+    return plan_serving([Serving(site, tuple(nodes), complete) for site in sites], budget=budget)
 
 
 def plan_serving(
@@ -139,9 +132,8 @@ def plan_serving(
                 raise
             plan, refused = GrantPlan(refused=(str(refusal),)), Outcomes()
         names = {each.site.uri: tuple(n for n in each.nodes if n.name in addresses.seen) for each in here}
-        access = Access(server, desired, plan, grants.seen[server.name], sightings, names)
-        found.append(access)
-        unread = unread + access.troubles + refused
+        found.append(Access(server, desired, plan, grants.seen[server.name], sightings, names))
+        unread = unread + found[-1].troubles + refused
     return tuple(found), unread
 
 

@@ -45,6 +45,15 @@ def publish_plan(about: str, *plans: Plan) -> bool:
     return work
 
 
+def publish_table(kind: str, about: str, rows: Sequence[Mapping[str, str]], headline: str) -> None:
+    """Show what was found as the table `<kind>-<about>`; every row has the same columns."""
+    create_table_artifact(
+        key=artifact_key(kind, about),
+        table=[dict(row) for row in rows] or [{"result": "nothing differs"}],
+        description=f"**{kind.capitalize()} of {about}.** {headline}",
+    )
+
+
 def publish_outcomes(about: str, outcomes: Outcomes) -> None:
     """Show what every step did on every host as the table `outcome-<about>`, failures first."""
     create_table_artifact(

@@ -1,0 +1,243 @@
+"""rotate-password and reconcile-grants as an operator runs them, on both kinds of server, under visitors."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from blocks import Cluster, DatabaseServer, Site
+from flows import rotate_password as rotating
+from flows.add_site import add_site
+from flows.create_platform import create_platform
+from flows.reconcile_grants import reconcile_grants
+from flows.remove_platform import remove_platform
+from flows.remove_site import remove_site
+from flows.rotate_password import rotate_password
+from flows.verify_platform import verify_platform
+from tasks.errors import PlanRefused
+from tasks.fleet import Database
+from tasks.grants import user_name
+from tests.nodes.fleet import Fleet, change_nothing, fail, fleet, saved, succeed, wait_until
+from tests.nodes.prepared import prepared
+
+__all__ = ["fleet"]
+
+NODES = ("web1", "web3")
+PAGE = """<?php
+mysqli_report(MYSQLI_REPORT_ERROR | MYSQLI_REPORT_STRICT);
+try {
+    $db = new mysqli($_SERVER['DB_HOST'], $_SERVER['DB_USER'], $_SERVER['DB_PASSWORD'], $_SERVER['DB_NAME']);
+    echo $db->query('SELECT 6 * 7')->fetch_row()[0];
+} catch (mysqli_sql_exception $refused) { http_response_code(500); echo $refused->getMessage(); }
+"""
+
+
+@dataclass
+class Visited:
+    """A site on two nodes, and its database server."""
+
+    fleet: Fleet
+    uri: str
+    platform: str
+    server: Database
+    failures: list[str] = field(default_factory=list)
+    visits: int = 0
+
+    @property
+    def site(self) -> Site:
+        return self.fleet.site(self.uri)
+
+    @property
+    def account(self) -> str:
+        """The account of web1, as SQL."""
+        return f"`{user_name(self.uri)}`@`{self.fleet.node('web1').address}`"
+
+    def matrix(self, scope: str) -> dict[str, str]:
+        """What the matrix says of the site, by node."""
+        rows = self.fleet.table(f"matrix-grants-of-{scope}")
+        (row,) = (row for row in rows if row["site"] == self.uri)
+        return row
+
+    @contextmanager
+    def visitors(self) -> Iterator[None]:
+        """Somebody asks each node for the site all the time; none may ever be answered wrongly."""
+        ended = threading.Event()
+        threads = [threading.Thread(target=self._visit, args=(name, ended)) for name in NODES]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join(30)
+        assert self.visits > 20
+        assert not self.failures, self.failures
+
+    def _visit(self, name: str, ended: threading.Event) -> None:
+        while not ended.is_set():
+            answer = self.fleet.get(name, self.uri)
+            self.visits += 1
+            if (answer.status, answer.body) != (200, "42"):
+                self.failures.append(f"{name}: {answer.status} {answer.body[:200]}")
+            ended.wait(0.01)
+
+
+@pytest.fixture(scope="module")
+def visited(
+    fleet: Fleet, bed: Any, database_server: Database, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Visited]:
+    prepared(bed, *NODES)
+    name, source = f"access-{database_server.name}", tmp_path_factory.mktemp("source")
+    (source / "index.php").write_text(PAGE)
+    cluster = saved(Cluster(servers=list(NODES)), "access-web")
+    server = DatabaseServer(
+        host=database_server.host,
+        admin_user=database_server.admin_user,
+        admin_password=database_server.admin_password,
+    )
+    there = Visited(fleet, f"{database_server.name}.access.test", name, database_server)
+    succeed(create_platform, platform=name, target=cluster, source=str(source))
+    succeed(add_site, uri=there.uri, platform=fleet.platform(name), database=saved(server, name))
+    yield there
+    succeed(remove_site, site=there.site)
+    succeed(remove_platform, platform=fleet.platform(name))
+
+
+def secrets_of(site: Site) -> list[str]:
+    passwords = (site.database_password, site.pending_password, site.retiring_password)
+    return [password.get_secret_value() for password in passwords]
+
+
+def test_a_password_is_changed_and_no_visitor_notices(visited: Visited) -> None:
+    (old, *_), uri = secrets_of(visited.site), visited.uri
+    with visited.visitors():
+        succeed(rotate_password, site=visited.site, dry_run=True)
+        assert secrets_of(visited.site) == [old, "", ""]
+        outcomes = succeed(rotate_password, site=visited.site, drain_seconds=1)
+    new, *others = secrets_of(visited.site)
+    assert new != old
+    assert others == ["", ""]
+    refused = [o for o in outcomes if o.step == "check old password"]
+    assert {o.host for o in refused} == set(NODES)
+    change_nothing(verify_platform, platform=visited.fleet.platform(visited.platform))
+    change_nothing(reconcile_grants, site=visited.site)
+    assert wait_until(
+        lambda: visited.fleet.events("packmaster.site.password_rotated", f"packmaster.site.{uri}")
+    )
+    for what in ("flow_runs", "task_runs", "logs", "artifacts"):
+        for record in visited.fleet.listing(what):
+            assert not [each[:4] for each in (old, new) if each in str(record)], (what, record)
+
+
+class Cut:
+    """A step at which the run ends, as if the worker had been killed there."""
+
+    def submit(self, *_: object) -> None:
+        raise PlanRefused("killed here")
+
+    map = __call__ = submit
+
+
+@pytest.mark.parametrize(
+    "step", ["accept_new_password", "check_login", "serve_everywhere", "retire_old_password", "check_refused"]
+)
+def test_a_rotation_that_was_cut_off_is_finished_and_no_visitor_notices(
+    visited: Visited, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = secrets_of(visited.site)[0]
+    with visited.visitors():
+        with monkeypatch.context() as patch:
+            patch.setattr(rotating, step, Cut())
+            assert "killed here" in fail(rotate_password, site=visited.site, drain_seconds=1)
+        cut = set(secrets_of(visited.site)) - {""}
+        assert before in cut
+        assert len(cut) == 2
+        # Whatever else is run in between neither undoes it nor locks anybody out.
+        succeed(verify_platform, platform=visited.fleet.platform(visited.platform))
+        succeed(add_site, uri=visited.uri, platform=visited.site.platform, database=visited.site.database)
+        succeed(rotate_password, site=visited.site, drain_seconds=1)
+    assert secrets_of(visited.site) == [(cut - {before}).pop(), "", ""]
+    change_nothing(verify_platform, platform=visited.fleet.platform(visited.platform))
+
+
+def test_a_node_that_is_silent_keeps_a_password_from_being_changed(
+    visited: Visited, docker_kill: Callable[[str], None], docker_start: Callable[[str], None]
+) -> None:
+    before = secrets_of(visited.site)
+    docker_kill("web3")
+    assert "web3" in fail(rotate_password, site=visited.site)
+    assert secrets_of(visited.site) == before
+    docker_start("web3")
+    change_nothing(reconcile_grants, site=visited.site)
+
+
+def test_a_right_that_was_revoked_by_hand_is_shown_and_given_again(visited: Visited, root_sql: Any) -> None:
+    name, key = visited.server.name, visited.platform
+    database = visited.site.credentials().database.replace("_", "\\_")
+    root_sql(name, f"REVOKE SELECT, INSERT ON `{database}`.* FROM {visited.account}")
+    with visited.fleet.untouched():
+        succeed(reconcile_grants, database=visited.site.database, dry_run=True)
+    assert visited.matrix(key) == {"site": visited.uri, "web1": "MISSING", "web3": "ok", "site-wide": ""}
+    (row,) = visited.fleet.table(f"drift-grants-of-{key}")
+    assert (row["kind"], row["site"], row["server"]) == ("MISSING", visited.uri, key)
+    assert "INSERT, SELECT" in row["detail"]
+    assert "MISSING 1" in fail(
+        reconcile_grants, database=visited.site.database, dry_run=True, fail_on_drift=True
+    )
+    outcomes = succeed(reconcile_grants, target=Cluster.load("access-web"))
+    assert {o.host for o in outcomes.changed} == {key}
+    assert {o.host for o in outcomes} == {key, *NODES}
+    change_nothing(reconcile_grants, database=visited.site.database, fail_on_drift=True)
+    assert set(visited.matrix(key).values()) == {visited.uri, "ok", ""}
+    for event in ("drift", "repaired"):
+        resource = f"packmaster.grants.{key}"
+        assert wait_until(lambda e=event, r=resource: visited.fleet.events(f"packmaster.grants.{e}", r))
+
+
+def test_an_account_that_is_gone_is_there_again_and_strangers_are_reported_and_left(
+    visited: Visited, root_sql: Any
+) -> None:
+    name, stranger = visited.server.name, f"`{user_name(visited.uri)}`@`%`"
+    root_sql(name, f"DROP USER {visited.account}")
+    root_sql(name, f"CREATE USER {stranger} IDENTIFIED BY 'a-dbas-own'")
+    try:
+        assert visited.fleet.get("web1", visited.uri).status == 500
+        said = fail(reconcile_grants, site=visited.site)
+        assert "ADOPTION_REQUIRED" in said
+        shown = visited.fleet.lines(f"drift-grants-of-{visited.uri.replace('.', '-')}")
+        assert any("ADOPTION_REQUIRED" in line for line in shown)
+    finally:
+        root_sql(name, f"DROP USER {stranger}")
+    succeed(reconcile_grants, site=visited.site)
+    assert visited.fleet.bodies(visited.uri, names=NODES) == ["42", "42"]
+    change_nothing(reconcile_grants)
+
+
+def test_a_node_that_is_silent_is_named_and_keeps_its_access(
+    visited: Visited,
+    root_sql: Any,
+    docker_pause: Callable[[str], None],
+    docker_unpause: Callable[[str], None],
+) -> None:
+    name, user = visited.server.name, user_name(visited.uri)
+    root_sql(name, f"ALTER USER {visited.account} ACCOUNT LOCK")
+    docker_pause("web3")
+    said = fail(reconcile_grants, site=visited.site)
+    assert "web3" in said
+    assert "web1" not in said
+    docker_unpause("web3")
+    assert visited.matrix(visited.uri.replace(".", "-"))["web3"] == "?"
+    hosts = root_sql(name, f"SELECT Host FROM mysql.user WHERE User = '{user}'").split()
+    assert set(hosts) == {visited.fleet.node(node).address for node in NODES}
+    assert visited.fleet.bodies(visited.uri, names=NODES) == ["42", "42"]
+    change_nothing(reconcile_grants, site=visited.site)
+
+
+def test_only_one_scope_may_be_given(visited: Visited) -> None:
+    assert "Choose one" in fail(reconcile_grants, site=visited.site, database=visited.site.database)
