@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from prefect import unmapped
+from prefect import Task, unmapped
 
 from flows.gather import Facts, gather
 from flows.publish import Plan, failures_of
@@ -40,7 +40,7 @@ from tasks.nfs import (
     write_token,
 )
 from tasks.nfs import plan_provision as plan_share
-from tasks.outcome import Outcomes
+from tasks.outcome import Outcome, Outcomes
 from tasks.servers import (
     FleetPlan,
     apply_server_plan,
@@ -171,8 +171,12 @@ def _read(target: Target, nodes: Sequence[Node], uid: int | None, gid: int | Non
     return facts
 
 
-def _carry_out(step: object, machines: Mapping[str, Machine], plans: Sequence[MachinePlan]) -> Outcomes:
-    return join_outcomes(step.map([machines[each.host] for each in plans], list(plans)))  # type: ignore[attr-defined]
+def _carry_out(
+    step: Task[[Machine, MachinePlan], Outcome],
+    machines: Mapping[str, Machine],
+    plans: Sequence[MachinePlan],
+) -> Outcomes:
+    return join_outcomes(step.map([machines[each.host] for each in plans], list(plans)))
 
 
 def _prove(target: Target, nodes: Sequence[Node], plan: ProvisionPlan) -> Outcomes:
