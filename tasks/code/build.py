@@ -94,7 +94,7 @@ def _fetch(spec: SourceSpec, overlay: Mapping[str, bytes], workdir: Path, exclud
         tree, shown = _check_directory(Path(spec.location)), str(spec)
     elif spec.kind == "git":
         commit = resolve_ref(spec)
-        tree = _build_once(workdir, f"git-{commit}", lambda new: _check_out(spec, commit, new))
+        tree = build_once(workdir, f"git-{commit}", lambda new: _check_out(spec, commit, new))
         shown = f"{spec} ({commit[:12]})"
     else:
         tree, shown = single_top(_fetch_archive(spec, workdir)), str(spec)
@@ -123,10 +123,10 @@ def _check_out(spec: SourceSpec, commit: str, new: Path) -> None:
 
 def _fetch_archive(spec: SourceSpec, workdir: Path) -> Path:
     if spec.is_url:
-        return _build_once(workdir, f"archive-{spec.checksum}", lambda new: _download_and_unpack(spec, new))
+        return build_once(workdir, f"archive-{spec.checksum}", lambda new: _download_and_unpack(spec, new))
     file = Path(spec.location)
     digest = check_digest(file, spec.checksum, str(spec))
-    return _build_once(workdir, f"archive-{digest}", lambda new: unpack(file, new, str(spec)))
+    return build_once(workdir, f"archive-{digest}", lambda new: unpack(file, new, str(spec)))
 
 
 def _download_and_unpack(spec: SourceSpec, new: Path) -> None:
@@ -154,7 +154,7 @@ def _with_packages(
         )
     plain = _scan(built.tree, {}, workdir, excluded)
     key = f"composer-{plain.digest}"
-    tree = _build_once(workdir, key, lambda new: _install_packages(plain, built.tree, new, built.source))
+    tree = build_once(workdir, key, lambda new: _install_packages(plain, built.tree, new, built.source))
     notes = (*built.notes, "composer install was run")
     return Built(built.source, tree, built.overlay, _scan(tree, overlay, workdir, excluded), notes)
 
@@ -197,7 +197,7 @@ def _copy_tree(manifest: Manifest, tree: bytes, new: bytes) -> None:
             shutil.copy2(source, copy)
 
 
-def _build_once(workdir: Path, key: str, make: Callable[[Path], None]) -> Path:
+def build_once(workdir: Path, key: str, make: Callable[[Path], None]) -> Path:
     """`builds/<key>` is there and complete: made under another name, then renamed; one maker at a time."""
     builds = workdir / "builds"
     builds.mkdir(parents=True, exist_ok=True)
