@@ -1,14 +1,17 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-unit test-nodes lint demo down bench engine images sources
+.PHONY: help setup test test-unit test-nodes lint demo demo-cluster down bench engine images sources
 # Steps share one machine, and their order is what a person follows on the screen.
 .NOTPARALLEL:
 
 PY := .venv/bin/python
 
 help: ## what can be done here
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: setup engine images sources ## WordPress on four nodes, set up through the Prefect UI's own API
+demo: demo-cluster ## all of this: WordPress on a cluster of four nodes, then on a pack
+	@if $(PY) -m deployments.demo can-pack; then docker/nodes up pack && $(PY) -m deployments.demo pack; fi
+
+demo-cluster: setup engine images sources ## the cluster alone, set up through the Prefect UI's own API
 	@docker/nodes up
 	@$(PY) -m deployments.demo up
 

@@ -1,8 +1,9 @@
 """The demo: a Prefect server, a worker, the demo's nodes as inventory, and the main job through the API.
 
 `up` starts what is not running, registers everything and triggers the flows as another system would, with
-nothing but HTTP; it can be run again. `down` stops what `up` started and nothing else. The nodes themselves
-are brought up and down by docker/nodes.
+nothing but HTTP; `pack` does the same for a pack; both can be run again. `can-pack` says whether the machines
+of a pack can run here. `down` stops what `up` started and nothing else. The nodes themselves are brought up
+and down by docker/nodes.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import sys
 import time
 from pathlib import Path
 
+from deployments.demo_pack import find_obstacle, run_pack
 from deployments.demo_services import Services
-from deployments.demo_site import SITE, TITLE, publish_post, read_front_page, say
+from deployments.demo_site import SITE, TITLE, publish_post, read_page, say
 from tasks.errors import PackmasterError
 
 STATE = Path(os.environ.get("PACKMASTER_STATE", ".packmaster/demo")).resolve()
@@ -24,16 +26,24 @@ SOURCE = Path(".packmaster/sources/wordpress").resolve()
 
 
 def main(argv: list[str]) -> int:
-    """Run `up` or `down`; the exit status is 0 when it did what it says."""
+    """Run `up`, `pack` or `down`; the exit status is 0 when it did what it says."""
     services = Services(STATE, port=int(os.environ.get("PACKMASTER_UI_PORT", "4200")))
     if argv == ["down"]:
         services.stop()
         return 0
-    if argv != ["up"]:
-        say("usage: python -m deployments.demo up|down")
+    if argv == ["can-pack"]:
+        obstacle = find_obstacle()
+        if obstacle:
+            say(f"no pack in this demo: {obstacle}")
+        return 1 if obstacle else 0
+    if argv not in (["up"], ["pack"]):
+        say("usage: python -m deployments.demo up|can-pack|pack|down")
         return 2
     try:
-        run_demo(services)
+        if argv == ["up"]:
+            run_demo(services)
+        else:
+            run_pack(services, NET)
     except PackmasterError as failure:
         say(f"the demo failed: {failure}")
         return 1
@@ -91,10 +101,10 @@ def write_inventory() -> Path:
 def report(services: Services, started: float) -> None:
     """Publish a post through one node, read it through all of them, and say where to look."""
     say(f"publishing a post through web1 ({NODES['web1']})")
-    post = publish_post(NODES["web1"], services.admin_password())
+    post = publish_post(NODES["web1"], SITE, services.admin_password(SITE))
     say("")
     for name, address in NODES.items():
-        status, body = read_front_page(address)
+        status, body = read_page(address, SITE)
         seen = "and shows the post" if post in body else "but does NOT show the post"
         if status != 200 or TITLE not in body or post not in body:
             raise PackmasterError(f"{name} answered {status} {seen}; look at http://{address}/")

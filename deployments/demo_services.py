@@ -18,7 +18,7 @@ import httpx
 
 from blocks import site_block_name
 from deployments.api import Api
-from deployments.demo_site import SITE, say
+from deployments.demo_site import say
 from tasks.errors import PackmasterError
 
 POOL = "packmaster"
@@ -79,9 +79,9 @@ class Services:
         """The server's API, as another system speaks to it."""
         return Api(httpx.Client(base_url=self.api_url, timeout=60), self.ui, say)
 
-    def admin_password(self) -> str:
-        """The WordPress administrator's password, as add-site stored it (asked for with its secrets)."""
-        path = f"/block_types/slug/packmaster-site/block_documents/name/{site_block_name(SITE)}"
+    def admin_password(self, site: str) -> str:
+        """The site's administrator's password, as add-site stored it (asked for with its secrets)."""
+        path = f"/block_types/slug/packmaster-site/block_documents/name/{site_block_name(site)}"
         answer = httpx.get(self.api_url + path, params={"include_secrets": "true"}, timeout=60)
         answer.raise_for_status()
         return str(answer.json()["data"]["admin_password"])

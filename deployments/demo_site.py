@@ -6,13 +6,16 @@ import http.client
 import sys
 import xmlrpc.client
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from tasks.errors import PackmasterError
 
 # Browsers take every name under .localhost to this machine, where the nodes' ports are published.
 SITE = "blog.localhost"
+PACK_SITE = "farm.localhost"
 TITLE = "The Packmaster demo"
 POST = "Written through one node, read through all"
+UPLOAD = "uploaded.txt"
 HTTP_SECONDS = 30
 
 
@@ -22,24 +25,36 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def read_front_page(address: str) -> tuple[int, str]:
-    """Status and body of the site's front page as the node at `address` answers it."""
-    status, body = _ask(address, "GET", "/")
+def read_page(address: str, site: str, path: str = "/") -> tuple[int, str]:
+    """Status and body of a page of the site as the node at `address` answers it."""
+    status, body = _ask(address, site, "GET", path)
     return status, body.decode("utf-8", "replace")
 
 
-def publish_post(address: str, password: str) -> str:
+def publish_post(address: str, site: str, password: str) -> str:
     """Make sure the demo's post exists, written through the node at `address`; returns its title."""
-    posts = _call(address, "wp.getPosts", 1, "admin", password, {"number": 50}, ["post_title"])
+    posts = _call(address, site, "wp.getPosts", 1, "admin", password, {"number": 50}, ["post_title"])
     if not any(post["post_title"] == POST for post in cast("list[dict[str, str]]", posts)):
         content = {"post_title": POST, "post_content": "From the database.", "post_status": "publish"}
-        _call(address, "wp.newPost", 1, "admin", password, content)
+        _call(address, site, "wp.newPost", 1, "admin", password, content)
     return POST
 
 
-def _call(address: str, method: str, *arguments: Any) -> object:
+def upload_file(address: str, site: str, password: str) -> str:
+    """Make sure the demo's upload exists, sent through the node at `address`; returns its path there."""
+    found = _call(address, site, "wp.getMediaLibrary", 1, "admin", password, {"number": 50})
+    links = [item["link"] for item in cast("list[dict[str, str]]", found) if UPLOAD in item["link"]]
+    if not links:
+        content = {"name": UPLOAD, "type": "text/plain", "bits": xmlrpc.client.Binary(POST.encode())}
+        made = cast("dict[str, str]", _call(address, site, "wp.uploadFile", 1, "admin", password, content))
+        links = [made["url"]]
+    return urlsplit(links[0]).path
+
+
+def _call(address: str, site: str, method: str, *arguments: Any) -> object:
     """Call WordPress's XML-RPC interface through one node; raises PackmasterError with its answer."""
-    status, body = _ask(address, "POST", "/xmlrpc.php", xmlrpc.client.dumps(arguments, method).encode())
+    body = xmlrpc.client.dumps(arguments, method).encode()
+    status, body = _ask(address, site, "POST", "/xmlrpc.php", body)
     if status != 200:
         raise PackmasterError(f"{method} through {address} was answered with {status}")
     try:
@@ -49,10 +64,10 @@ def _call(address: str, method: str, *arguments: Any) -> object:
     return result
 
 
-def _ask(address: str, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+def _ask(address: str, site: str, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(address, 80, timeout=HTTP_SECONDS)
     try:
-        connection.request(method, path, body, {"Host": SITE, "Content-Type": "text/xml"})
+        connection.request(method, path, body, {"Host": site, "Content-Type": "text/xml"})
         response = connection.getresponse()
         return response.status, response.read()
     finally:
