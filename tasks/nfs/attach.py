@@ -9,7 +9,15 @@ from tasks.errors import PlanRefused
 from tasks.fleet import PLATFORM_USER
 from tasks.nfs.fstab import edit_fstab, parse_fstab
 from tasks.nfs.mounts import Mount, MountEntry, differences, mount_at
-from tasks.nfs.state import MOUNTS_SCRIPT, MOUNTS_UNIT, MOUNTS_UNIT_FILE, Beneath, MachineFacts
+from tasks.nfs.state import (
+    HUNG,
+    MOUNTS_SCRIPT,
+    MOUNTS_UNIT,
+    MOUNTS_UNIT_FILE,
+    OK,
+    Beneath,
+    MachineFacts,
+)
 from tasks.nfs.steps import (
     DisableUnit,
     EnableUnit,
@@ -29,7 +37,6 @@ from tasks.servers.steps import InstallPackages, RemovePolicy
 
 CLIENT_PACKAGES = ("nfs-common",)
 SEALED = ("directory", "root", "root", 0o555)
-OK, HUNG = "ok", "hung"
 
 
 def plan_attach(mounts: Sequence[Mount], facts: MachineFacts) -> tuple[Step, ...]:

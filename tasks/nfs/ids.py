@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tasks.errors import PlanRefused
 from tasks.fleet import HOME, PLATFORM_USER, WEB_GROUP
-from tasks.nfs.state import MachineFacts, Numbers
+from tasks.nfs.state import HUNG, MachineFacts, Numbers
 
 DEFAULT_ID = 5000
 # Debian gives both to `www-data` on every machine (base-passwd).
@@ -74,6 +74,12 @@ def plan_ids(
             "Run this again with fix_ids, which changes the accounts there and the owner of their files; "
             f"or by hand: {' '.join(_by_hand(host, found) for host, found in changes.items())}",
         )
+    for seen in machines:
+        if seen.host in changes and HUNG in seen.answers.values():
+            raise PlanRefused(
+                f"on {seen.host} ids have to be changed, and a mount there does not answer",
+                "Looking for the files of an account would hang on it: bring its NFS server back first",
+            )
     return changes
 
 

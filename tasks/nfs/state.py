@@ -13,6 +13,8 @@ MOUNTS_UNIT = "packmaster-mounts.service"
 MOUNTS_UNIT_FILE = f"/etc/systemd/system/{MOUNTS_UNIT}"
 MOUNTS_SCRIPT = "/usr/local/sbin/packmaster-mounts"
 NFS_UNIT = "nfs-server.service"
+# What a bounded request to a mount's server gave, when it was no error.
+OK, HUNG = "ok", "hung"
 
 
 @dataclass(frozen=True, slots=True)

@@ -344,6 +344,13 @@ def test_ids_are_fixed_where_that_was_asked_for_and_on_the_server_below_the_expo
     assert not plan_provision(pack(), apply_to(facts, plan), uid=5000, gid=5000)
 
 
+def test_ids_are_not_changed_where_looking_for_files_would_hang() -> None:
+    facts = bare_facts()
+    facts["slave2"] = bare("slave2", numbers=Numbers(1001, 1002, 1002, 33, 33), answers={DATA: "hung"})
+    with pytest.raises(PlanRefused, match="on slave2 ids have to be changed, and a mount there does not"):
+        plan_provision(pack(), facts, uid=5000, gid=5000, fix_ids=True)
+
+
 def test_without_being_asked_the_ids_in_use_are_kept() -> None:
     facts = {**bare_facts(), "nfs1": bare("nfs1", numbers=Numbers(7001, 7002, 7002, 33, 33))}
     plan = plan_provision(pack(), facts)

@@ -54,8 +54,9 @@ for unit in $units; do
     state=$(systemctl show --property=UnitFileState --property=ActiveState "$unit" 2>/dev/null)
     case $state in *UnitFileState=enabled*) enabled=yes ;; esac
     if [ "$unit" = nfs-server.service ]; then
+        # mountd tells the kernel what is exported to whom: without it nobody gets in.
         threads=$(cat /proc/fs/nfsd/threads 2>/dev/null || echo 0)
-        [ "$threads" -eq 0 ] || running=yes
+        [ "$threads" -eq 0 ] || ! systemctl is-active --quiet nfs-mountd.service || running=yes
     else
         case $state in *ActiveState=active*) running=yes ;; esac
     fi
