@@ -3,7 +3,8 @@
 Trigger: by hand or by another system, for a new site; again to change its aliases, redirects or title.
 Effect: data directories and settings on every node, a database and an account for each node's address as
     the database sees it, the application installed once, a vhost on every node, and a request through each of
-    them. Passwords are generated and kept in the site's block.
+    them. Passwords are generated and kept in the site's block. On a pack, data and settings are the master's
+    to write, and all nodes share them.
 Rollback: when a vhost does not hold on any node, all nodes get their last good configuration back and
     nothing serves the site. Data and database stay for the next run; remove-site takes them away.
 Safe to re-run? Yes, also after a kill: what is there is kept, passwords and installed content included.

@@ -3,7 +3,7 @@
 Trigger: by hand, when a deployment turned out to be bad after it was switched.
 Effect: the newest older release that all servers still have, undamaged, becomes current everywhere or
     nowhere; php-fpm is reloaded and every site that answered before is asked again. Nothing is transferred,
-    nothing is deleted.
+    nothing is deleted. On a pack its master goes back, and the slaves follow.
 Rollback: create-platform, or rollback-platform with the name of the release to return to.
 Safe to re-run? With a release's name, yes: a second run changes nothing. Without one, each run goes one back.
 3 a.m.: databases are not rolled back. When the application changed its tables, restore them from its backup.

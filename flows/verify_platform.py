@@ -5,6 +5,7 @@ Effect: the current release is compared with what was verified there, file by fi
     data directories, database access and vhosts of every site are compared with what is desired; every site
     is asked for through every server. What differs is put right: a server without the release, or with a
     changed one, gets it again, as long as the source still is what was deployed. Nothing newer is deployed.
+    A pack's slave whose php-fpm was not told of the last switch is told.
 Rollback: vhosts that do not hold go back by themselves; so does a release that a site does not run on.
 Safe to re-run? Yes. A second run changes nothing and says so.
 3 a.m.: a server that does not answer is named and the run fails; the others are verified all the same, and
