@@ -105,7 +105,8 @@ def apply_grants(
         if journal.steps:
             facts = read_facts_for(connection, database.name, desired if removals else ())
             left = plan_with(plan.policy, desired, facts)
-            if missed := left.removals if removals else left.additions:
+            # What was locked may be dropped from now on, which is for another run.
+            if missed := [step for step in left.steps if step in journal.steps]:
                 raise Drift(f"{database.name}: after all was run, this is still to do: {shown(missed[0])}")
     if surprises := set(now.refused) - set(plan.refused):
         raise PlanRefused(f"{database.name}: {'; '.join(sorted(surprises))}")

@@ -148,6 +148,8 @@ def read_grant_facts(connection: Connection[Any], server: str) -> GrantFacts:
         flags: dict[str, list[str]] = {"db": [], "user": []}
         for table, column in ask(queries.COLUMNS):
             flags[_text(table)].append(_text(column))
+        if not flags["db"]:
+            raise PlanRefused(f"{server} does not show the columns of mysql.db", "GRANT SELECT ON mysql.*")
         mysql = about.kind == "mysql"
         if mysql:
             about = replace(about, follows=ask(queries.MYSQL_FOLLOWS)[0][0] > 0)

@@ -16,10 +16,12 @@ STATUS = (
     "('wsrep_cluster_status', 'wsrep_local_state_comment', 'wsrep_ready', 'Slave_running')"
 )
 DATABASES = "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA"
-# Which privileges there are differs between versions: the columns of mysql.db and mysql.user say.
+# Which privileges there are differs between versions: the columns of mysql.db and mysql.user say. Not LIKE,
+# whose `\_` is no escape on a MySQL with NO_BACKSLASH_ESCAPES.
 COLUMNS = (
     "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = 'mysql' "
-    "AND TABLE_NAME IN ('db', 'user') AND COLUMN_NAME LIKE '%\\_priv' ORDER BY TABLE_NAME, ORDINAL_POSITION"
+    "AND TABLE_NAME IN ('db', 'user') AND RIGHT(COLUMN_NAME, 5) = '_priv' "
+    "ORDER BY TABLE_NAME, ORDINAL_POSITION"
 )
 # The flags as one value: a row of twenty values takes a client written in Python ten times as long.
 RIGHTS = "SELECT User, Host, Db, CONCAT({flags}) FROM mysql.db"
