@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -42,6 +43,11 @@ class Api:
             raise PackmasterError(f"{flow} ended as {state['name']}: {state['message']}")
         self.say(f"    {state['message']}")
         return str(state["message"])
+
+    def table(self, key: str) -> list[dict[str, str]]:
+        """The rows of the latest table artifact of a key."""
+        rows: list[dict[str, str]] = json.loads(self._ask("GET", f"/artifacts/{key}/latest").json()["data"])
+        return rows
 
     def _follow(self, run_id: str) -> dict[str, Any]:
         shown = ""

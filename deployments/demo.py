@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from deployments.demo_grants import show_reconciliation
 from deployments.demo_pack import find_obstacle, run_pack
 from deployments.demo_services import Services
 from deployments.demo_site import SITE, TITLE, publish_post, read_page, say
@@ -68,6 +69,7 @@ def run_demo(services: Services) -> None:
     database = api.reference("packmaster-database-server", "db1")
     api.run("add-site", {"uri": SITE, "platform": blog, "database": database, "title": TITLE})
     api.run("verify-platform", {"platform": blog})
+    show_reconciliation(api, f"{NET}.20", STATE / "db_admin_password", "web3", NODES["web3"])
     report(services, started)
 
 

@@ -1,0 +1,44 @@
+"""The demo's database access: revoked by hand on one node, shown as drift, and repaired by the flow."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from deployments.api import Api
+from deployments.demo_site import SITE, read_page, say
+from tasks.errors import PackmasterError
+from tasks.fleet import Database
+from tasks.grants import database_name, user_name
+from tasks.grants.connection import open_admin
+from tasks.grants.spelling import escape_pattern
+from tasks.grants.statements import quote_account, quote_identifier
+from tasks.grants.values import Account
+
+SERVER = "db1"
+
+
+def show_reconciliation(api: Api, host: str, password: Path, node: str, address: str) -> None:
+    """Revoke what the node may do and have it repaired, matrix and all; PackmasterError when it is not."""
+    say(f"revoking by hand what {node} may do in the site's database")
+    secret = SecretStr(password.read_text(encoding="utf-8").strip())
+    revoke_rights(Database(SERVER, host, "packmaster", secret), address)
+    say(f"    {node} answers {read_page(address, SITE)[0]} now")
+    api.run("reconcile-grants", {"database": api.reference("packmaster-database-server", SERVER)})
+    for row in api.table(f"matrix-grants-of-{SERVER}"):
+        say("    " + "  ".join(f"{column}: {value}" for column, value in row.items() if value))
+    status, _ = read_page(address, SITE)
+    if status != 200:
+        raise PackmasterError(f"{node} answers {status} although reconcile-grants ended well")
+    say(f"    {node} answers {status} again")
+
+
+def revoke_rights(database: Database, address: str) -> None:
+    """What somebody may do to the site's account of one node, in the server's own client."""
+    account = quote_account(Account(user_name(SITE), address))
+    pattern = quote_identifier(escape_pattern(database_name(SITE)))
+    with closing(open_admin(database)) as connection, connection.cursor() as cursor:
+        cursor.execute(f"GRANT SELECT ON {pattern}.* TO {account}")
+        cursor.execute(f"REVOKE SELECT, INSERT ON {pattern}.* FROM {account}")
