@@ -34,8 +34,8 @@ def find_mount(watched: Watched, node: str, mount: Mount, sight: Sight, server: 
     entry, seen = mount_at(sight.mounts, mount.point), sight.path(mount.point)
     return (
         _find_wrong_place(watched, mount, entry, sight)
-        or _find_hang(seen)
         or _find_foreign_ids(node, mount, sight, server)
+        or _find_hang(seen)
         or _find_failure(mount, entry, seen)
         or _find_other_token(mount, seen, server)
         or _find_pace(mount, sight, seen)

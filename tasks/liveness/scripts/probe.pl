@@ -239,7 +239,8 @@ sub collect {
 # Most of what hangs can be killed. What cannot is left: it ends when the server answers.
 sub clear_away {
     my %left = map { $_->{pid} => 1 } grep { $_->{pid} } @probes;
-    kill 'KILL', map { -$_->{pid} } grep { $_->{pid} && !$_->{over} } @probes;
+    # Both, for one that has only just begun is not yet a group of its own.
+    kill 'KILL', map { ($_->{pid}, -$_->{pid}) } grep { $_->{pid} && !$_->{over} } @probes;
     my $ends = now() + KILL_SECONDS;
     while (%left && now() < $ends) {
         delete @left{grep { waitpid($_, WNOHANG) != 0 } keys %left};

@@ -1,0 +1,115 @@
+"""Looking at a share until it is clear what is so: one sample when all is as before, up to five when not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from prefect import get_run_logger
+
+from blocks import Pack, Share
+from tasks import fleet
+from tasks.errors import PlanRefused
+from tasks.fleet import Node, Target
+from tasks.liveness import (
+    Member,
+    NullAnswer,
+    Sample,
+    Watch,
+    Watched,
+    ask_server,
+    find_all,
+    judge,
+    look_at_server,
+    look_from_node,
+    resolve_address,
+)
+from tasks.nfs.exports import desired_exports
+from tasks.nfs.mounts import desired_mounts
+from tasks.steps import join
+
+# With three to raise and two to clear, two more settle what changed while it was looked at.
+MOST_SAMPLES = 5
+PAUSE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Circle:
+    """A share, the packs that use it, everybody who mounts it, and what all of that should be."""
+
+    share: fleet.Share
+    watched: Watched
+    nodes: Mapping[str, Node]
+    packs: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> Target:
+        """All machines concerned, to be locked together."""
+        return Target(self.share.name, tuple(self.nodes.values()), share=self.share)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What is so after the last of `samples` samples."""
+
+    watch: Watch
+    sample: Sample
+    samples: int
+
+
+def find_circle(share: Share) -> Circle:
+    """The nodes of every pack that uses the share; PlanRefused when there is none."""
+    packs = [pack.resolve() for _, pack in sorted(Pack.find_all().items()) if pack.share.name == share.name]
+    resolved = share.resolve()
+    if not packs:
+        raise PlanRefused(
+            f"no pack uses the share {resolved.name}", "Register a pack, or choose another share"
+        )
+    nodes = {node.name: node for pack in packs for node in pack.nodes}
+    mounts = {node.name: desired_mounts(pack, node) for pack in packs for node in pack.nodes}
+    exports = {export for pack in packs for export in desired_exports(pack)}
+    watched = Watched(
+        share=resolved.name,
+        server=resolved.server.name,
+        address=resolve_address(resolved.address),
+        members=tuple(Member(name, mounts[name]) for name in nodes),
+        exports=tuple(sorted(exports)),
+        directories=(resolved.code_path, resolved.data_path),
+        disk=resolved.disk,
+        external=resolved.mode == "external",
+        failover_seconds=resolved.failover_seconds,
+    )
+    return Circle(resolved, watched, nodes, tuple(pack.name for pack in packs))
+
+
+def look(circle: Circle, before: Watch) -> Looked:
+    """Take samples until no further one could change what is held to be so, or MOST_SAMPLES were taken."""
+    watch, samples = before, 0
+    while True:
+        sample = take_sample(circle)
+        watch = judge(watch, find_all(circle.watched, sample), datetime.now(UTC), circle.watched)
+        samples += 1
+        if watch.settled or samples == MOST_SAMPLES:
+            return Looked(watch, sample, samples)
+        signs = [f"{' '.join(key)}: {row.sign.verdict}" for key, row in watch.rows.items() if row.sign]
+        get_run_logger().info("sample %d of share %s: %s", samples, circle.share.name, "; ".join(signs))
+        time.sleep(PAUSE_SECONDS)
+
+
+def take_sample(circle: Circle) -> Sample:
+    """What every observer sees, asked all at once; it takes a few seconds, whatever hangs."""
+    watched = circle.watched
+    here = ask_server.submit(watched.address)
+    # A server that others keep available is only looked at from outside.
+    inside = [] if watched.external else [look_at_server.submit(circle.share.server, watched)]
+    looks = [look_from_node.submit(circle.nodes[m.name], watched, m) for m in watched.members]
+    (answer,), server, nodes = join([here]), join(inside), join(looks)
+    unseen = {seen.host: seen.error for seen in (*server, *nodes) if seen.error is not None}
+    return Sample(
+        controller=answer.value or NullAnswer("silent", detail=answer.error or ""),
+        nodes={seen.host: seen.value for seen in nodes if seen.value is not None},
+        server=next((seen.value for seen in server if seen.value is not None), None),
+        unseen=unseen,
+    )
