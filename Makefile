@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-unit test-nodes lint demo demo-cluster down bench engine images sources
+.PHONY: help setup test test-unit test-nodes lint demo demo-cluster down bench bench-code bench-grants engine images sources
 # Steps share one machine, and their order is what a person follows on the screen.
 .NOTPARALLEL:
 
@@ -34,8 +34,13 @@ lint: setup ## ruff and mypy
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 
-bench: setup engine images ## measure the code distribution beside rsync and Ansible, on eight nodes
+bench: setup engine images bench-code bench-grants ## both of the next two, measured beside what you would use instead
+
+bench-code: setup engine images ## how code gets to eight nodes, beside rsync and Ansible
 	@$(PY) -m bench
+
+bench-grants: setup engine images ## 10,000 accounts on MariaDB and MySQL, beside Ansible and Aegir's way
+	@$(PY) -m bench.grants
 
 setup: .venv/.ready ## the virtual environment, and the programs that are called
 
