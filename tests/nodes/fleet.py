@@ -26,10 +26,13 @@ from tests.nodes.prepared import KINDS, node_of
 
 ROOT = Path(__file__).resolve().parents[2]
 HTTP_SECONDS = 30
-# What changes without anybody having done anything is left out: access times, and what PHP caches.
+# What changes without anybody having done anything is left out: access times, what PHP caches, and the spare
+# copies that nodes make of releases a little after a switch.
 SNAPSHOT = r"""
 find /var/aegir /etc/apache2 /etc/nginx /etc/php /etc/sudoers.d /usr/local/sbin \
-    -printf '%p|%y|%m|%u:%g|%s|%T@|%l\n' 2>/dev/null | cat -v | sort
+    \( -name '.spare-*' -o -name '.making-*' -o -name '.lock-spare' \) -prune \
+    -o -type d \( -name releases -o -name manifests \) -printf '%p|%y|%m|%u:%g|%l\n' \
+    -o -printf '%p|%y|%m|%u:%g|%s|%T@|%l\n' 2>/dev/null | cat -v | sort
 """
 GRANTS = (
     "SELECT User, Host FROM mysql.user ORDER BY 1, 2; SELECT Db, User, Host FROM mysql.db ORDER BY 1, 2, 3"
