@@ -31,6 +31,7 @@ from tasks.fleet import Node, Target
 from tasks.grants import Budget
 from tasks.membership import is_let_in, plan_leaving, read_ids, refuse_leaving, revoke_key
 from tasks.outcome import Outcomes
+from tasks.packs import forget
 from tasks.steps import join_outcomes
 from tasks.web import ServerConfig, WebPlan, plan_web, read_web_config
 
@@ -112,6 +113,10 @@ def carry_out(leaving: Leaving, web: WebPlan | None) -> Outcomes:
         outcomes += serve_everywhere((node,), {node.name: web}, ())
     outcomes += take_grants_back(leaving)
     if leaving.fleet.share is not None:
+        if web is not None:
+            outcomes += join_outcomes(
+                [forget.submit(node, platform.name) for platform, _ in leaving.platforms]
+            )
         outcomes += withdraw(leaving.fleet, node)
     if web is not None and node.name not in outcomes.failed_hosts and not leaving.elsewhere:
         outcomes += join_outcomes([revoke_key.submit(node)])
