@@ -35,6 +35,7 @@ from tasks.liveness import (
     Watch,
     confirm_mounts,
     drain,
+    flush_exports,
     mount_anew,
     plan_repair,
     resume,
@@ -60,6 +61,8 @@ def repair_share(share: Share, dry_run: bool = False) -> State[Outcomes]:
         outcomes = Outcomes(tuple(found_well(circle, looked.watch, {repair.host for repair in plan.repairs})))
         if not dry_run:
             checks = find_checks(circle)
+            if plan.needs_flush:
+                outcomes += join_outcomes([flush_exports.submit(circle.share.server)])
             for repair in plan.repairs:
                 outcomes += repair_node(circle, repair, checks)
             outcomes += Outcomes(

@@ -32,7 +32,9 @@ from tasks.steps import join
 
 # With three to raise and two to clear, two more settle what changed while it was looked at.
 MOST_SAMPLES = 5
-PAUSE_SECONDS = 0.5
+PAUSE_SECONDS = 0.2
+# The first sample gives everybody two seconds; who was silent then is asked again with less patience.
+FIRST_SECONDS, NEXT_SECONDS = 2.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def look(circle: Circle, before: Watch) -> Looked:
     """Take samples until no further one could change what is held to be so, or MOST_SAMPLES were taken."""
     watch, samples = before, 0
     while True:
-        sample = take_sample(circle)
+        sample = take_sample(circle, NEXT_SECONDS if samples else FIRST_SECONDS)
         watch = judge(watch, find_all(circle.watched, sample), datetime.now(UTC), circle.watched)
         samples += 1
         if watch.settled or samples == MOST_SAMPLES:
@@ -98,13 +100,13 @@ def look(circle: Circle, before: Watch) -> Looked:
         time.sleep(PAUSE_SECONDS)
 
 
-def take_sample(circle: Circle) -> Sample:
-    """What every observer sees, asked all at once; it takes a few seconds, whatever hangs."""
+def take_sample(circle: Circle, seconds: float = FIRST_SECONDS) -> Sample:
+    """What every observer sees, asked all at once; none waits longer than `seconds` for a mount or server."""
     watched = circle.watched
-    here = ask_server.submit(watched.address)
+    here = ask_server.submit(watched.address, seconds)
     # A server that others keep available is only looked at from outside.
-    inside = [] if watched.external else [look_at_server.submit(circle.share.server, watched)]
-    looks = [look_from_node.submit(circle.nodes[m.name], watched, m) for m in watched.members]
+    inside = [] if watched.external else [look_at_server.submit(circle.share.server, watched, seconds)]
+    looks = [look_from_node.submit(circle.nodes[m.name], watched, m, seconds) for m in watched.members]
     (answer,), server, nodes = join([here]), join(inside), join(looks)
     unseen = {seen.host: seen.error for seen in (*server, *nodes) if seen.error is not None}
     return Sample(

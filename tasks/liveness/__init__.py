@@ -29,6 +29,7 @@ __all__ = [
     "drain",
     "find_all",
     "find_changes",
+    "flush_exports",
     "judge",
     "look_at_server",
     "look_from_node",
@@ -44,21 +45,27 @@ __all__ = [
 # None of the looks is tried again by itself: a machine that does not answer is what is looked for, and the
 # next sample asks it again.
 @fact_task("probe mounts", run_name="probe mounts on {node.name}", retries=0)
-def look_from_node(node: Node, watched: Watched, member: Member) -> Sight:
+def look_from_node(node: Node, watched: Watched, member: Member, seconds: float) -> Sight:
     """What the node sees of its mounts, within a few seconds whatever they do."""
-    return facts.look_from_node(node, watched, member)
+    return facts.look_from_node(node, watched, member, seconds)
 
 
 @fact_task("look at NFS server", run_name="look at {server.name}", retries=0)
-def look_at_server(server: Machine, watched: Watched) -> Sight:
+def look_at_server(server: Machine, watched: Watched, seconds: float) -> Sight:
     """What the server sees of what it exports."""
-    return facts.look_from_server(server, watched)
+    return facts.look_from_server(server, watched, seconds)
 
 
 @fact_task("ask NFS server", run_name="ask {address} from here", retries=0)
-def ask_server(address: str) -> NullAnswer:
+def ask_server(address: str, seconds: float) -> NullAnswer:
     """What the controller hears from the address that clients mount from."""
-    return facts.ask_server(address)
+    return facts.ask_server(address, seconds)
+
+
+@host_task("flush exports", run_name="flush exports of {server.name}")
+def flush_exports(server: Machine) -> Outcome:
+    """The server's kernel asks anew what is exported, and forgets directories that are gone."""
+    return apply.flush_exports(server)
 
 
 @host_task("drain", run_name="drain {node.name}")

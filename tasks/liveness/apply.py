@@ -1,4 +1,4 @@
-"""The steps of a repair on one node: drain, mount anew, confirm, resume. Each can be repeated."""
+"""The steps of a repair on one node: flush, drain, mount anew, confirm, resume. Each can be repeated."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from importlib import resources
 
 from tasks.errors import CommandFailed, Drift
-from tasks.fleet import Node
+from tasks.fleet import Machine, Node
 from tasks.liveness.facts import look_from_node
 from tasks.liveness.plan import Remount
 from tasks.liveness.values import Member, Verdict, Watched
@@ -74,7 +74,16 @@ def resume_node(node: Node) -> Outcome:
     return Outcome(node.name, "resume", changed=bool(started), detail=detail)
 
 
-def _run(node: Node, script: str, *args: str, check: bool = True, meaning: str = "") -> Result:
+def flush_exports(server: Machine) -> Outcome:
+    """The server's kernel knows no directory any more that was removed; nothing is exported or taken back.
+
+    Until then it answers from the removed one, also those who mount anew (exportfs(8), -f).
+    """
+    _run(server, "flush", meaning="the server's exports cannot be flushed")
+    return Outcome(server.name, "flush exports", changed=True, detail="its kernel asks anew what is exported")
+
+
+def _run(node: Machine, script: str, *args: str, check: bool = True, meaning: str = "") -> Result:
     admin = node.as_admin()
     folder = resources.files(__package__) / "scripts"
     text = (folder / "common.sh").read_text("utf-8") + (folder / f"{script}.sh").read_text("utf-8")

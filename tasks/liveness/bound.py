@@ -15,8 +15,6 @@ from tasks.fleet import Machine
 
 T = TypeVar("T")
 
-BANNER_SECONDS = 2.0
-
 
 def call_within(seconds: float, host: str, function: Callable[[], T]) -> T:
     """Return or raise what `function` does, or raise Unreachable for `host` after `seconds`.
@@ -42,7 +40,7 @@ def call_within(seconds: float, host: str, function: Callable[[], T]) -> T:
     return value  # type: ignore[return-value]  # None only when `function` returned it
 
 
-def await_banner(machine: Machine, seconds: float = BANNER_SECONDS) -> None:
+def await_banner(machine: Machine, seconds: float) -> None:
     """An sshd of `machine` greets within `seconds`; else raises Unreachable.
 
     Asked before a connection is made, which would wait five times as long for a machine that is off.

@@ -54,7 +54,9 @@ def _parse_paths(seen: dict[str, list[list[str]]]) -> dict[str, PathSight]:
     return {path: PathSight(steps[path], hung.get(path), unable.get(path, "")) for path in paths}
 
 
-def look_from_node(machine: Machine, watched: Watched, member: Member) -> Sight:
+def look_from_node(
+    machine: Machine, watched: Watched, member: Member, seconds: float = PROBE_SECONDS
+) -> Sight:
     """What a node sees of its mounts, as the platform user; Unreachable, AccessDenied, CommandFailed."""
     asked: list[str] = []
     for mount in member.mounts:
@@ -63,21 +65,21 @@ def look_from_node(machine: Machine, watched: Watched, member: Member) -> Sight:
             "rw" if mount.writable else "ro",
             mount.source if mount.kind == "bind" else "-",
         ]
-    return _probe(machine, "node", watched.address, asked)
+    return _probe(machine, "node", watched.address, asked, seconds)
 
 
-def look_from_server(machine: Machine, watched: Watched) -> Sight:
+def look_from_server(machine: Machine, watched: Watched, seconds: float = PROBE_SECONDS) -> Sight:
     """What the server sees of the directories that it exports; Unreachable, AccessDenied, CommandFailed."""
     asked: list[str] = []
     for directory in watched.directories:
         asked += [directory, "rw", watched.disk or "-"]
     # Only root is shown how many threads the kernel has for NFS.
-    return _probe(machine.as_admin(), "server", "127.0.0.1", asked)
+    return _probe(machine.as_admin(), "server", "127.0.0.1", asked, seconds)
 
 
-def ask_server(address: str) -> NullAnswer:
-    """What the controller hears from the address that clients mount from, within PROBE_SECONDS."""
-    return ask_null(address, PROBE_SECONDS)
+def ask_server(address: str, seconds: float = PROBE_SECONDS) -> NullAnswer:
+    """What the controller hears within `seconds` from the address that clients mount from."""
+    return ask_null(address, seconds)
 
 
 def resolve_address(name: str) -> str:
@@ -94,18 +96,18 @@ def resolve_address(name: str) -> str:
         ) from None
 
 
-def _probe(machine: Machine, role: str, address: str, asked: Sequence[str]) -> Sight:
+def _probe(machine: Machine, role: str, address: str, asked: Sequence[str], seconds: float) -> Sight:
     script = (resources.files(__package__) / "scripts" / "probe.pl").read_bytes()
-    argv = ["perl", "-", role, machine.name, PLATFORM_USER, WEB_GROUP, address, str(PROBE_SECONDS), *asked]
+    argv = ["perl", "-", role, machine.name, PLATFORM_USER, WEB_GROUP, address, str(seconds), *asked]
     sudo = "root" if role == "server" and machine.user != "root" else None
-    await_banner(machine)
+    await_banner(machine, seconds)
 
     def run() -> str:
         result = connect(machine).run(
-            argv, stdin=script, timeout=PROBE_SECONDS + AROUND_SECONDS, as_user=sudo, check=False
+            argv, stdin=script, timeout=seconds + AROUND_SECONDS, as_user=sudo, check=False
         )
         if not result.ok:
             raise CommandFailed(result, "the probe does not run")
         return result.text
 
-    return parse_sight(call_within(PROBE_SECONDS + AROUND_SECONDS, machine.name, run))
+    return parse_sight(call_within(seconds + AROUND_SECONDS, machine.name, run))

@@ -61,6 +61,11 @@ class RepairPlan:
     def __bool__(self) -> bool:
         return bool(self.repairs)
 
+    @property
+    def needs_flush(self) -> bool:
+        """Whether the server may still answer from a directory that was removed."""
+        return any(one.verdict is Verdict.STALE for repair in self.repairs for one in repair.remounts)
+
     def __str__(self) -> str:
         said = [str(repair) for repair in self.repairs]
         said += [f"{machine} {mount} is {verdict}: {why}" for machine, mount, verdict, why in self.left]

@@ -37,6 +37,7 @@ def find_mount(watched: Watched, node: str, mount: Mount, sight: Sight, server: 
         or _find_foreign_ids(node, mount, sight, server)
         or _find_hang(seen)
         or _find_failure(mount, entry, seen)
+        or _find_ghost(mount, seen, server)
         or _find_other_token(mount, seen, server)
         or _find_pace(mount, sight, seen)
     )
@@ -117,6 +118,15 @@ def _find_failure(mount: Mount, entry: MountEntry | None, seen: PathSight) -> Fi
     if mount.writable and entry is not None and "rw" not in entry.options & entry.super_options:
         return Finding(Verdict.READ_ONLY, "it is mounted read-only")
     return wrong
+
+
+def _find_ghost(mount: Mount, seen: PathSight, server: Sight | None) -> Finding | None:
+    """A directory that was removed and made again: nfsd holds on to the old one, and answers from it."""
+    here = seen.value("root", 3)
+    there = server.path(directory_of(mount)).value("root", 3) if server else ""
+    if here and there and here != there:
+        return Finding(Verdict.STALE, f"it shows a directory that was removed (inode {here}, now {there})")
+    return None
 
 
 def _find_other_token(mount: Mount, seen: PathSight, server: Sight | None) -> Finding | None:

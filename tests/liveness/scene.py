@@ -50,7 +50,7 @@ Damage = Callable[[Sight], Sight]
 def path(**steps: Step) -> PathSight:
     """A path that is well, but for the steps given."""
     well = {
-        "root": Step("ok", 0.001, ("5000", "5000", "0755")),
+        "root": Step("ok", 0.001, ("5000", "5000", "0755", "16385")),
         "lookup": Step("ok", 0.002, ("absent",)),
         "token": Step("ok", 0.001, ("none",)),
         "write": Step("ok", 0.01, ("written",)),

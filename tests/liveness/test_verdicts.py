@@ -116,6 +116,15 @@ def test_what_a_node_writes_belongs_to_the_same_user_on_the_server() -> None:
     assert found["slave2", SITES].verdict is V.OK
 
 
+def test_a_directory_that_was_removed_and_is_still_answered_from() -> None:
+    """nfsd holds on to it, so that nothing that a node asks for fails."""
+    ghost = at(PLATFORMS, path(root=Step("ok", 0.1, ("5000", "5000", "0755", "12"))))
+    found = find_all(WATCHED, on("slave1", ghost))
+    assert found["slave1", PLATFORMS].verdict is V.STALE
+    assert "inode 12, now 16385" in found["slave1", PLATFORMS].detail
+    assert find_all(WATCHED, on("slave1", ghost, server=None))["slave1", PLATFORMS].verdict is V.OK
+
+
 def test_a_token_of_another_server_is_noticed() -> None:
     """The same address and path may be answered by another machine."""
     there = {CODE: path(), DATA: path(token=Step("ok", 0.1, ("token epoch-4",)))}

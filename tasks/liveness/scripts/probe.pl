@@ -123,7 +123,7 @@ sub exercise {
         return $result eq 'ok';
     };
     my @root;
-    $step->('root', sub { @root = stat $path or return; @root[4, 5], sprintf '%04o', $root[2] & 07777 }) or return;
+    $step->('root', sub { @root = stat $path or return; @root[4, 5], sprintf('%04o', $root[2] & 07777), $root[1] }) or return;
     if ($probe->{kind} eq 'autofs') { return unless kind_at($path) =~ /^nfs/ }
     if ($source ne '-' && $role eq 'node') {
         $step->('same', sub { my @own = stat $source or return; "@own[0, 1]" eq "@root[0, 1]" ? 'yes' : 'no' });
