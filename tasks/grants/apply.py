@@ -16,7 +16,8 @@ from tasks.fleet import Database
 from tasks.grants.compare import compare, sites_of
 from tasks.grants.connection import error_code, error_of, open_admin, translated
 from tasks.grants.credentials import Secrets
-from tasks.grants.facts import read_definitions, read_grant_facts
+from tasks.grants.definitions import read_definitions
+from tasks.grants.facts import read_grant_facts
 from tasks.grants.grant_plan import GrantPlan, fingerprint_of
 from tasks.grants.journal import Journal
 from tasks.grants.plan import plan_with

@@ -133,6 +133,9 @@ def _compare_salted(
     """Where is the salted digest that of another password, and where one of the right password alone?"""
     # One with a second password is in the middle of a change of passwords, which another run finishes.
     salted = present[(present["plugin"] != NATIVE) & ~present["others"].astype(bool)]
+    none = pd.Series(data=False, index=present.index)
+    if salted.empty:
+        return none, none, {}
     kinds = salted.groupby(["site", "digest"], sort=False)["host"].agg(["size", "min"]).reset_index()
     kinds["right"] = True
     doubtful = kinds["site"].duplicated(keep=False) | thorough
@@ -149,7 +152,6 @@ def _compare_salted(
     like = {
         desired[site].user: Account(desired[site].user, host) for site, host in best[["site", "min"]].values
     }
-    none = pd.Series(data=False, index=present.index)
     return (
         none | (~is_right).reindex(present.index, fill_value=False),
         none | (is_right & ~is_best).reindex(present.index, fill_value=False),
@@ -216,6 +218,8 @@ def _names(mask: int, bits: dict[str, int]) -> Privileges:
 
 
 def _pairs(desired: Sequence[SiteAccess], table: pd.DataFrame) -> tuple[tuple[SiteAccess, Account], ...]:
+    if table.empty:
+        return ()
     columns = zip(table["site"], table["user"], table["host"], strict=True)
     return tuple((desired[site], Account(user, host)) for site, user, host in columns)
 
@@ -223,6 +227,8 @@ def _pairs(desired: Sequence[SiteAccess], table: pd.DataFrame) -> tuple[tuple[Si
 def _with_facts(
     desired: Sequence[SiteAccess], actual: GrantFacts, table: pd.DataFrame
 ) -> tuple[tuple[SiteAccess, AccountFacts], ...]:
+    if table.empty:
+        return ()
     columns = zip(table["site"], table["row"], strict=True)
     return tuple((desired[site], actual.accounts[row]) for site, row in columns)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -19,20 +19,19 @@ from tasks.grants.values import (
     Account,
     AccountFacts,
     DatabaseRights,
-    Definition,
     GrantFacts,
     ObjectRights,
     ServerFacts,
 )
 
 Row = tuple[Any, ...]
+Ask = Callable[[str], tuple[Row, ...]]
 
 # Columns of mysql.db whose names are not the privilege's.
 _PRIVILEGE_NAMES = {"Create_tmp_table": "CREATE TEMPORARY TABLES", "Grant": "GRANT OPTION"}
 # MariaDB keeps global privileges as bits. Those that make an account one that is never touched have names
 # here (sql/privilege.h), the others are only known to be there.
 _BITS = {1 << 10: "GRANT OPTION", 1 << 15: "SUPER", 1 << 25: "CREATE USER"}
-_DATABASES_AT_A_TIME = 50
 
 
 def parse_server(
@@ -88,7 +87,7 @@ def parse_mariadb_account(user: str, host: str, text: str) -> AccountFacts | Non
 
 def parse_mysql_account(row: Row, columns: Sequence[str]) -> AccountFacts:
     """Return one row of mysql.user; `columns` are the names of its flags."""
-    user, host, plugin, digest, locked, second, flags = (_text(value) for value in row)
+    user, host, plugin, digest, locked, second, flags = (text_of(value) for value in row)
     return AccountFacts(
         account=Account(user, host),
         managed=False,
@@ -105,7 +104,7 @@ def parse_rights(rows: Iterable[Row], columns: Sequence[str]) -> tuple[DatabaseR
     names = tuple(columns)
     return tuple(
         DatabaseRights(
-            Account(_text(user), _text(host)), _text(pattern), _names_of_flags(_text(flags), names)
+            Account(text_of(user), text_of(host)), text_of(pattern), _names_of_flags(text_of(flags), names)
         )
         for user, host, pattern, flags in rows
     )
@@ -117,11 +116,11 @@ def mark_accounts(
     """Return the accounts with what they hold: our mark, other roles, and privileges that have no column."""
     held: dict[Account, list[tuple[str, bool, bool]]] = {}
     for user, host, role, admin, default in roles:
-        holder = Account(_text(user), _text(host))
-        held.setdefault(holder, []).append((_text(role), _text(admin) == "Y", _text(default) == "Y"))
+        holder = Account(text_of(user), text_of(host))
+        held.setdefault(holder, []).append((text_of(role), text_of(admin) == "Y", text_of(default) == "Y"))
     further: dict[Account, set[str]] = {}
     for user, host, name in dynamic:
-        further.setdefault(Account(_text(user), _text(host)), set()).add(_text(name))
+        further.setdefault(Account(text_of(user), text_of(host)), set()).add(text_of(name))
     return tuple(
         _marked(facts, held.get(facts.account, ()), further.get(facts.account, ()))
         for facts in accounts
@@ -141,62 +140,47 @@ def read_grant_facts(connection: Connection[Any], server: str) -> GrantFacts:
             cursor.execute(query)
             return tuple(cursor.fetchall())
 
-        ((version, comment, me),) = ask(queries.HEAD)
-        about = parse_server(
-            version, comment, _mapping(ask(queries.VARIABLES)), _mapping(ask(queries.STATUS))
-        )
+        about, me = _read_server(ask)
         flags: dict[str, list[str]] = {"db": [], "user": []}
         for table, column in ask(queries.COLUMNS):
-            flags[_text(table)].append(_text(column))
+            flags[text_of(table)].append(text_of(column))
         if not flags["db"]:
             raise PlanRefused(f"{server} does not show the columns of mysql.db", "GRANT SELECT ON mysql.*")
-        mysql = about.kind == "mysql"
-        if mysql:
-            about = replace(about, follows=ask(queries.MYSQL_FOLLOWS)[0][0] > 0)
-            rows = ask(queries.with_flags(queries.MYSQL_ACCOUNTS, flags["user"]))
-            found = [parse_mysql_account(row, flags["user"]) for row in rows]
-        else:
-            rows = ask(queries.MARIADB_ACCOUNTS)
-            parsed = (parse_mariadb_account(*(_text(value) for value in row)) for row in rows)
-            found = [account for account in parsed if account]
-        roles = ask(queries.MYSQL_ROLES if mysql else queries.MARIADB_ROLES)
-        dynamic = ask(queries.MYSQL_DYNAMIC) if mysql else ()
+        accounts, has_marker = _read_accounts(ask, about, flags["user"])
         rights = parse_rights(ask(queries.with_flags(queries.RIGHTS, flags["db"])), flags["db"])
         objects = ask(queries.OBJECTS)
         databases = ask(queries.DATABASES)
-    accounts = mark_accounts(found, roles, dynamic)
-    user, _, host = _text(me).rpartition("@")
-    _refuse_blind_reader(Account(user, host), accounts, server)
+    _refuse_blind_reader(me, accounts, server)
     return GrantFacts(
         server=about,
-        me=Account(user, host),
+        me=me,
         accounts=accounts,
         rights=rights,
-        databases=frozenset(_text(name) for (name,) in databases),
-        has_marker=any(_text(row[0]) == MARKER_ROLE for row in rows),
-        objects=tuple(ObjectRights(Account(_text(u), _text(h)), _text(what)) for u, h, what in objects),
+        databases=frozenset(text_of(name) for (name,) in databases),
+        has_marker=has_marker,
+        objects=tuple(ObjectRights(Account(text_of(u), text_of(h)), text_of(what)) for u, h, what in objects),
     )
 
 
-def read_definitions(
-    connection: Connection[Any], facts: GrantFacts, databases: Iterable[str], server: str
-) -> GrantFacts:
-    """Return `facts` with the views, triggers, routines and events of `databases`, and who defined them.
+def _read_server(ask: Ask) -> tuple[ServerFacts, Account]:
+    ((version, comment, me),) = ask(queries.HEAD)
+    about = parse_server(version, comment, _mapping(ask(queries.VARIABLES)), _mapping(ask(queries.STATUS)))
+    if about.kind == "mysql":
+        about = replace(about, follows=ask(queries.MYSQL_FOLLOWS)[0][0] > 0)
+    user, _, host = text_of(me).rpartition("@")
+    return about, Account(user, host)
 
-    One query for each fifty databases; asked only where an account is about to be dropped. Raises
-    Unreachable and AccessDenied.
-    """
-    names = sorted(set(databases) & facts.databases)
-    found: list[Definition] = []
-    with translated(server, "read what accounts define"), connection.cursor() as cursor:
-        for start in range(0, len(names), _DATABASES_AT_A_TIME):
-            some = names[start : start + _DATABASES_AT_A_TIME]
-            cursor.execute(queries.definitions_query(len(some)), [name for name in some for _ in range(4)])
-            for definer, what in cursor.fetchall():
-                user, _, host = _text(definer).rpartition("@")
-                found.append(Definition(Account(user, host), _text(what)))
-    searched = frozenset(databases)
-    return replace(facts, definitions=tuple(sorted(found)), searched=facts.searched | searched)
+
+def _read_accounts(ask: Ask, about: ServerFacts, flags: list[str]) -> tuple[tuple[AccountFacts, ...], bool]:
+    if about.kind == "mysql":
+        rows = ask(queries.with_flags(queries.MYSQL_ACCOUNTS, flags))
+        found = [parse_mysql_account(row, flags) for row in rows]
+        marked = mark_accounts(found, ask(queries.MYSQL_ROLES), ask(queries.MYSQL_DYNAMIC))
+    else:
+        rows = ask(queries.MARIADB_ACCOUNTS)
+        parsed = (parse_mariadb_account(*(text_of(value) for value in row)) for row in rows)
+        marked = mark_accounts([each for each in parsed if each], ask(queries.MARIADB_ROLES), ())
+    return marked, any(text_of(row[0]) == MARKER_ROLE for row in rows)
 
 
 def _marked(
@@ -230,10 +214,11 @@ def _names_of_bits(access: int) -> frozenset[str]:
 
 
 def _mapping(rows: Iterable[Row]) -> dict[str, str]:
-    return {_text(name): _text(value) for name, value in rows}
+    return {text_of(name): text_of(value) for name, value in rows}
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """Return a value as text, however the server's column gives it; nothing for NULL."""
     if isinstance(value, str):
         return value
     return (

@@ -85,7 +85,7 @@ def planned(sites: tuple[SiteAccess, ...], facts: GrantFacts, *, adopt: bool) ->
         return None
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(wishes, states(), st.booleans(), st.integers(0, 60))
 def test_from_any_state_and_killed_anywhere(
     sites: tuple[SiteAccess, ...], start: GrantFacts, adopt: bool, killed_after: int
@@ -129,7 +129,7 @@ def rows(facts: GrantFacts, account: Account) -> set[DatabaseRights]:
     return {row for row in facts.rights if row.account == account}
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=12)
 @given(wishes, states())
 def test_what_is_planned_for_is_what_drift_tells(sites: tuple[SiteAccess, ...], start: GrantFacts) -> None:
     plan = planned(sites, start, adopt=False)
@@ -144,7 +144,7 @@ def test_what_is_planned_for_is_what_drift_tells(sites: tuple[SiteAccess, ...], 
     assert kinds <= {"BROADER", "SHADOWED"}
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=10)
 @given(wishes, states(), st.randoms())
 def test_the_order_of_rows_and_sites_does_not_matter(
     sites: tuple[SiteAccess, ...], start: GrantFacts, chance: object

@@ -169,7 +169,7 @@ def accesses(wanted: dict[str, set[str]]) -> list[SiteAccess]:
     return [give(name, hosts=tuple(sorted(hosts))) for name, hosts in wanted.items()]
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(sites, sites)
 def test_one_run_converges_from_anywhere(first: dict[str, set[str]], second: dict[str, set[str]]) -> None:
     start = simulate(SERVER, plan_grants(accesses(first), SERVER))
@@ -179,7 +179,7 @@ def test_one_run_converges_from_anywhere(first: dict[str, set[str]], second: dic
         assert taken(end, name) == sorted(hosts)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(sites, st.integers(0, 40))
 def test_a_run_killed_anywhere_is_finished_by_the_next(wanted: dict[str, set[str]], at: int) -> None:
     plan = plan_grants(accesses(wanted), SERVER)
@@ -188,14 +188,14 @@ def test_a_run_killed_anywhere_is_finished_by_the_next(wanted: dict[str, set[str
     assert not plan_grants(accesses(wanted), end)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(sites)
 def test_the_order_of_the_sites_does_not_matter(wanted: dict[str, set[str]]) -> None:
     forward = plan_grants(accesses(wanted), SERVER)
     assert forward == plan_grants(accesses(wanted)[::-1], SERVER)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=12)
 @given(st.text("abcdefghijklmnopqrstuvwxyz0123456789.-", min_size=1, max_size=253))
 def test_names_fit_every_server_and_keep_clear_of_test_databases(uri: str) -> None:
     assert len(escape_pattern(database_name(uri))) <= 64
