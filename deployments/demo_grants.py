@@ -11,7 +11,7 @@ from deployments.api import Api
 from deployments.demo_site import SITE, read_page, say
 from tasks.errors import PackmasterError
 from tasks.fleet import Database
-from tasks.grants import database_name, user_name
+from tasks.grants import SITE_PRIVILEGES, database_name, user_name
 from tasks.grants.connection import open_admin
 from tasks.grants.spelling import escape_pattern
 from tasks.grants.statements import quote_account, quote_identifier
@@ -36,9 +36,9 @@ def show_reconciliation(api: Api, host: str, password: Path, node: str, address:
 
 
 def revoke_rights(database: Database, address: str) -> None:
-    """What somebody may do to the site's account of one node, in the server's own client."""
+    """What somebody may do to the site's account of one node, in the server's own client; to be repeated."""
     account = quote_account(Account(user_name(SITE), address))
     pattern = quote_identifier(escape_pattern(database_name(SITE)))
     with closing(open_admin(database)) as connection, connection.cursor() as cursor:
         cursor.execute(f"GRANT SELECT ON {pattern}.* TO {account}")
-        cursor.execute(f"REVOKE SELECT, INSERT ON {pattern}.* FROM {account}")
+        cursor.execute(f"REVOKE {', '.join(SITE_PRIVILEGES)} ON {pattern}.* FROM {account}")
