@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
 import pymysql
 from pydantic import SecretStr
 
-from tasks.fleet import Database
+from tasks.fleet import Database, Node
 from tasks.grants.apply import apply_grants, read_facts_for
-from tasks.grants.connection import open_admin
+from tasks.grants.connection import log_in_from, open_admin
 from tasks.grants.drift import find_drift
 from tasks.grants.facts import read_grant_facts
 from tasks.grants.grant_plan import GrantPlan
@@ -21,6 +21,7 @@ from tasks.grants.plan import plan_grants
 from tasks.grants.spelling import escape_pattern
 from tasks.grants.statements import quote_identifier as quote
 from tasks.grants.values import Account, Desired, GrantFacts, SiteAccess
+from tasks.ssh import connect
 
 SECRET = SecretStr("s3cret-for-tests")
 
@@ -113,8 +114,8 @@ def current_account(database: Database, access: SiteAccess) -> str:
 class Poller:
     """A client of a site that logs in anew all the time and does what it did before: never to be refused."""
 
-    def __init__(self, database: Database, access: SiteAccess, statements: Sequence[str]) -> None:
-        self._database, self._access, self._statements = database, access, statements
+    def __init__(self, log_in: Callable[[], Any], access: SiteAccess, statements: Sequence[str]) -> None:
+        self._log_in, self._access, self._statements = log_in, access, statements
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.logins = 0
@@ -123,10 +124,8 @@ class Poller:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                with (
-                    closing(log_in(self._database, self._access, self._access.database)) as connection,
-                    connection.cursor() as cursor,
-                ):
+                with closing(self._log_in()) as connection, connection.cursor() as cursor:
+                    connection.select_db(self._access.database)
                     for statement in self._statements:
                         cursor.execute(statement)
                         cursor.fetchall()
@@ -165,7 +164,15 @@ def polling(database: Database, access: SiteAccess, *statements: str) -> Iterato
         "SELECT * FROM polled LIMIT 1",
         "DELETE FROM polled",
     )
-    with Poller(database, access, work) as poller:
+    with Poller(lambda: log_in(database, access), access, work) as poller:
+        yield poller
+
+
+@contextmanager
+def polling_from(node: Node, database: Database, access: SiteAccess) -> Iterator[Poller]:
+    """The same, from a node."""
+    ssh, work = connect(node), ("CREATE TEMPORARY TABLE polled (n INT)", "INSERT INTO polled VALUES (1)")
+    with Poller(lambda: log_in_from(ssh, database, access.user, access.password), access, work) as poller:
         yield poller
 
 

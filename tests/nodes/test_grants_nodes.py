@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from tasks.errors import Drift, PlanRefused
 from tasks.fleet import Database, Node
 from tasks.grants.discover import discover_client_addresses, sight
+from tasks.grants.drift import find_drift
 from tasks.grants.replicas import compare_replica, wait_for_replica
 from tasks.grants.values import Account, SiteAccess
 from tasks.grants.verify import verify_login, verify_logins
@@ -30,6 +31,7 @@ from tests.nodes.grant_tools import (
     kinds,
     owned,
     plain_facts,
+    polling_from,
 )
 
 if TYPE_CHECKING:
@@ -102,6 +104,24 @@ def test_every_site_is_let_into_its_own_database_from_every_node_and_into_no_sib
     assert verify_logins(pair[1], database_server, [site, sibling]).ok
     converge(database_server, site, sibling)
     assert verify_logins(pair[0], database_server, [site, sibling]).ok
+
+
+def test_no_node_is_refused_while_everything_changes(
+    database_server: Database, site: SiteAccess, pair: tuple[Node, Node]
+) -> None:
+    """Another spelling, a node more, one account wrong and one too many, from both nodes all the while."""
+    first, second = pair
+    spelled = f"`{NAME}`.* TO `{NAME}`@`{first.address}`"
+    with polling_from(first, database_server, site), polling_from(second, database_server, site):
+        execute(database_server, f"GRANT ALL ON {spelled}")
+        converge(database_server, replace(site, hosts=(*site.hosts, "10.9.9.9")))
+        execute(database_server, f"ALTER USER `{NAME}`@`10.9.9.9` IDENTIFIED BY 'by-hand'")
+        converge(database_server, replace(site, hosts=(*site.hosts, "10.9.9.9")))
+        create(database_server, Account(NAME, "%"), "another")
+        converge(database_server, site, adopt=True, drop_stale=True)
+    for node in pair:
+        assert verify_login(node, database_server, site) == f"{NAME}@{node.address}"
+    assert not find_drift([site], plain_facts(database_server))
 
 
 def test_a_login_that_may_not_write_is_no_proof(
