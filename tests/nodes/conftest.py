@@ -21,6 +21,7 @@ from tests.nodes.databases import (  # noqa: F401 - fixtures
     root_sql,
 )
 from tests.nodes.machines import breakable_pack, pack_bed  # noqa: F401 - fixtures
+from tests.nodes.prepared import prepared_pack  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent

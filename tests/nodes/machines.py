@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import platform
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.nodes.guests import Guests
 
 if TYPE_CHECKING:
     from tests.nodes.conftest import Bed
@@ -22,6 +26,14 @@ MACHINES = tuple(OCTETS)
 BOOT_SECONDS = 120.0
 NODES_SCRIPT = Path(__file__).resolve().parents[2] / "docker" / "nodes"
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
+
+
+def greets(address: str) -> bool:
+    """Whether there is an SSH server; found out faster than by logging in."""
+    with suppress(OSError), socket.create_connection((address, 22), timeout=1) as connection:
+        connection.settimeout(3)
+        return connection.recv(4) == b"SSH-"
+    return False
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,7 @@ class PackBed:
     project: str
     controller: str
     """This machine's address as the others see it."""
+    shell: Guests
     broken: set[str] = field(default_factory=set)
 
     def guest(
@@ -51,14 +64,7 @@ class PackBed:
         is false.
         """
         try:
-            done = subprocess.run(
-                self._ssh(name, command),
-                input=stdin,
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-                check=False,
-            )
+            done = self.shell.run(name, command, stdin, timeout)
         except subprocess.TimeoutExpired:
             if check:
                 pytest.fail(f"on {name} `{command}` took more than {timeout} s", pytrace=False)
@@ -73,11 +79,13 @@ class PackBed:
     def power_off(self, *names: str) -> None:
         """Pull the plug: what was not yet on its disk is lost."""
         self.broken.update(names)
+        self.shell.close(*names)
         self._docker("kill", *names)
 
     def switch_off(self, *names: str) -> None:
         """As with its button: services are stopped, file systems unmounted."""
         self.broken.update(names)
+        self.shell.close(*names)
         self._docker("stop", *names)
 
     def power_on(self, *names: str) -> None:
@@ -89,6 +97,7 @@ class PackBed:
         """`reboot` in machines, at the same time; they have booted afterwards."""
         before = self._on_all(names, BOOT_ID)
         self._on_all(names, "systemctl --no-block reboot")
+        self.shell.close(*names)
         self.await_boot(*names, other_than=before)
 
     def await_boot(self, *names: str, other_than: dict[str, str] | None = None) -> None:
@@ -120,18 +129,6 @@ class PackBed:
             self.restore(*names)
         self.broken.clear()
 
-    def _ssh(self, name: str, command: str) -> list[str]:
-        options = [
-            "BatchMode=yes",
-            "StrictHostKeyChecking=yes",
-            f"UserKnownHostsFile={self.known_hosts}",
-            "ConnectTimeout=5",
-            "ServerAliveInterval=5",
-        ]
-        flags = [word for option in options for word in ("-o", option)]
-        login = f"root@{self.addresses[name]}"
-        return ["ssh", "-F", "none", "-T", *flags, "-i", str(self.private_key), login, command]
-
     def _on_all(self, names: tuple[str, ...], command: str) -> dict[str, str]:
         with ThreadPoolExecutor(len(MACHINES)) as pool:
             return dict(zip(names, pool.map(lambda name: self.guest(name, command), names), strict=True))
@@ -145,6 +142,9 @@ class PackBed:
         command = f"{BOOT_ID}; systemctl is-system-running --wait || :"
         said: list[str] = []
         while time.monotonic() < ends:
+            if not greets(self.addresses[name]):
+                time.sleep(0.2)
+                continue
             said = self.guest(name, command, check=False, timeout=max(1.0, ends - time.monotonic())).split()
             if len(said) == 2 and f"{said[0]}\n" != not_this and said[1] in {"running", "degraded"}:
                 return
@@ -158,7 +158,7 @@ class PackBed:
 
 
 @pytest.fixture(scope="session")
-def pack_bed(bed: Bed) -> PackBed:
+def pack_bed(bed: Bed) -> Iterator[PackBed]:
     """The machines of a pack, bare unless another test has prepared them; takes half a minute."""
     if platform.machine() != "x86_64":
         pytest.skip("machines with a kernel of their own (User-Mode Linux) need an amd64 processor")
@@ -171,18 +171,21 @@ def pack_bed(bed: Bed) -> PackBed:
         names, kind, key = line.split()
         keys[names.split(",")[0]] = f"{kind} {key}"
     net = os.environ["PACKMASTER_NET"]
+    addresses = {name: f"{net}.{octet}" for name, octet in OCTETS.items()}
     machines = PackBed(
-        addresses={name: f"{net}.{octet}" for name, octet in OCTETS.items()},
+        addresses=addresses,
         host_keys={name: keys[name] for name in MACHINES},
         private_key=bed.private_key,
         known_hosts=known_hosts,
         project=bed.project,
         controller=bed.controller,
+        shell=Guests(addresses, bed.private_key, known_hosts),
     )
     # A developer's kept bed may be as a failed test left it.
     machines.await_boot(*MACHINES)
     machines.restore(*MACHINES)
-    return machines
+    yield machines
+    machines.shell.close_all()
 
 
 @pytest.fixture
