@@ -20,6 +20,7 @@ import pymysql
 from pydantic import SecretStr
 
 from bench import bed as beds
+from bench.grant_load import load_accounts, unload_accounts
 from bench.grant_report import Timing, write_markdown
 from bench.grant_rivals import AegirGrants, AnsibleUsers
 from tasks.fleet import Database
@@ -69,7 +70,9 @@ class Bench:
         """Everything, from an empty server to an empty server."""
         everyone, some = self.fleet.accesses(), self.fleet.some()
         with self._sites_removed_afterwards(everyone):
-            self._measure("all new", "ours", everyone, self._converge)
+            with closing(open_admin(self.database)) as connection:
+                load_accounts(connection, self.kind, everyone)
+            self._measure("nothing to do, first read", "ours", everyone, self._converge)
             self._measure("nothing to do", "ours", everyone, self._converge)
             self._damage(everyone)
             self._measure("1 % drift repaired", "ours", everyone, self._converge)
@@ -139,14 +142,7 @@ class Bench:
             yield
         finally:
             with closing(open_admin(self.database)) as connection:
-                facts = read_grant_facts(connection, self.database.name)
-            users = {access.user for access in accesses}
-            with self._cursor() as cursor:
-                for there in facts.accounts:
-                    if there.account.user in users:
-                        cursor.execute(f"DROP USER {quote_account(there.account)}")
-                for access in accesses:
-                    cursor.execute(f"DROP DATABASE IF EXISTS {quote_identifier(access.database)}")
+                unload_accounts(connection, self.kind, accesses)
 
     def _questions(self) -> int:
         # Always the same connection, so that counting costs one query each time.
