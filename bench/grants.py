@@ -20,6 +20,7 @@ import pymysql
 from pydantic import SecretStr
 
 from bench import bed as beds
+from bench.contender import cpu_seconds
 from bench.grant_load import load_accounts, unload_accounts
 from bench.grant_report import Timing, write_markdown
 from bench.grant_rivals import AegirGrants, AnsibleUsers
@@ -101,14 +102,14 @@ class Bench:
         accesses: Sequence[SiteAccess],
         apply: Callable[[Sequence[SiteAccess]], None],
     ) -> None:
-        before, started = self._questions(), time.perf_counter()
+        before, spent, started = self._questions(), cpu_seconds(), time.perf_counter()
         apply(accesses)
-        seconds = time.perf_counter() - started
+        seconds, cpu = time.perf_counter() - started, cpu_seconds() - spent
         accounts = sum(len(access.hosts) for access in accesses)
         queries = self._questions() - before - 1
-        timing = Timing(self.kind, scenario, way, accounts, seconds, queries)
+        timing = Timing(self.kind, scenario, way, accounts, seconds, cpu, queries)
         self.timings.append(timing)
-        self.say(f"{self.kind}: {scenario}: {way}: {seconds:.2f} s, {queries} queries, {accounts} accounts")
+        self.say(f"{self.kind}: {scenario}: {way}: {seconds:.2f} s, {cpu:.2f} CPU, {queries} queries")
 
     def _converge(self, accesses: Sequence[SiteAccess]) -> None:
         """What the reconciler does on a database server: read, plan, give, and take away what is too much."""
