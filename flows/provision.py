@@ -7,7 +7,7 @@ then proof. Nothing is exported before ids are the same on every machine that wa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from prefect import Task, unmapped
@@ -60,6 +60,7 @@ class Provision:
     nodes: tuple[Node, ...]
     share: ProvisionPlan
     servers: FleetPlan
+    facts: Mapping[str, MachineFacts]
     unread: Outcomes
 
     @property
@@ -101,7 +102,7 @@ def plan_provision(
     unread = facts.unread + servers.unread + failures_of("plan mounts", refused)
     unread += failures_of("plan server", dict(prepared.refused))
     ready = tuple(node for node in usable if node.name not in unread.failed_hosts)
-    return Provision(target, ready, plan, prepared, unread)
+    return Provision(target, ready, plan, prepared, facts.seen, unread)
 
 
 def provision(work: Provision) -> Outcomes:
@@ -128,7 +129,7 @@ def provision(work: Provision) -> Outcomes:
     mounts = [each for each in plan.mounts if each.host in {node.name for node in nodes}]
     outcomes += _carry_out(mount_share, machines, mounts)
     nodes = _without(nodes, outcomes)
-    return outcomes + _prove(target, nodes, plan)
+    return outcomes + _prove(work, nodes, {outcome.host for outcome in outcomes.changed})
 
 
 def plan_withdrawal(target: Target, node: Node) -> tuple[WithdrawPlan, Outcomes]:
@@ -179,16 +180,20 @@ def _carry_out(
     return join_outcomes(step.map([machines[each.host] for each in plans], list(plans)))
 
 
-def _prove(target: Target, nodes: Sequence[Node], plan: ProvisionPlan) -> Outcomes:
-    """Files go through every mount; then all facts are read anew, and nothing is left to do."""
+def _prove(work: Provision, nodes: Sequence[Node], changed: Collection[str]) -> Outcomes:
+    """Files go through every mount. What was changed is read anew, and nothing is left to do there."""
+    target, plan = work.target, work.share
     share = _share_of(target)
     outcomes = Outcomes() if share.mode == "external" else join_outcomes([await_grace.submit(share.server)])
     outcomes += _exchange_tokens(target, nodes, f"{plan.uid}:{plan.gid}")
-    facts = _read(target, nodes, plan.uid, plan.gid)
+    left_out = {node.name for node in target.nodes} - {node.name for node in nodes}
+    known = {name: seen for name, seen in work.facts.items() if name not in left_out}
+    facts = _read(target, nodes, plan.uid, plan.gid) if changed else Facts(known, Outcomes())
     again = plan_share(target, facts.seen, uid=plan.uid, gid=plan.gid)
     outcomes += facts.unread + check_provided(target, again, facts.seen)
-    desired = [desired_server(node, plan.uid, plan.gid) for node in nodes]
-    return outcomes + join_outcomes(verify_server.map(nodes, desired))
+    touched = [node for node in nodes if node.name in changed]
+    desired = [desired_server(node, plan.uid, plan.gid) for node in touched]
+    return outcomes + join_outcomes(verify_server.map(touched, desired))
 
 
 def _exchange_tokens(target: Target, nodes: Sequence[Node], owner: str) -> Outcomes:

@@ -17,16 +17,20 @@ _HEAD = "# Written by Packmaster (flow provision-pack): changes made here are un
 _SECONDS_BETWEEN = 5
 
 # The mount table is read and nothing in it is touched: a look at a mount whose server is gone would hang.
+# NFS is mounted without systemd, for which a machine has not booted while it has a job to do; a directory
+# of the machine's own is left to systemd, which waits for the disk it lies on.
 _SCRIPT = f"""#!/bin/sh
 {_HEAD}
 # Every line of {FSTAB} that is marked {MARK} gets mounted; this ends when they all are.
 until
     missing=''
-    for point in $(awk '$1 !~ /^#/ && $4 ~ /(^|,){MARK}=/ {{ print $2 }}' {FSTAB}); do
-        awk -v point="$point" '$5 == point {{ found = 1 }} END {{ exit !found }}' /proc/self/mountinfo ||
-            timeout -k 5 {2 * MOUNT_SECONDS} \\
-                systemctl start "$(systemd-escape --path --suffix=mount "$point")" 2>/dev/null ||
-            missing="$missing $point"
+    for line in $(awk '$1 !~ /^#/ && $4 ~ /(^|,){MARK}=/ {{ print $3 ":" $2 }}' {FSTAB}); do
+        point=${{line#*:}}
+        awk -v point="$point" '$5 == point {{ exit 1 }}' /proc/self/mountinfo || continue
+        case $line in
+            nfs:*) timeout -k 5 {2 * MOUNT_SECONDS} mount "$point" ;;
+            *) systemctl start "$(systemd-escape --path --suffix=mount "$point")" ;;
+        esac 2>/dev/null || missing="$missing $point"
     done
     [ -z "$missing" ]
 do
