@@ -49,6 +49,11 @@ class Answer:
         """It came from no site's vhost."""
         return self.status == 404 and self.body.startswith(_MARK)
 
+    @property
+    def generation(self) -> str | None:
+        """What the web server had loaded when it answered; only the catch-all says so."""
+        return self.body[len(_MARK) :].decode("ascii", "replace").strip() if self.is_catch_all else None
+
 
 class SiteFailed(PackmasterError):  # noqa: N818
     """A node answered for a site, but not as a healthy site does."""
@@ -153,10 +158,9 @@ def find_answering(node: Node, checks: Sequence[SiteCheck]) -> tuple[SiteCheck, 
 def read_loaded_generation(node: Node, timeout: float = HTTP_SECONDS) -> str | None:
     """Return the generation that the web server has loaded; None when it answers anything else."""
     try:
-        answer = fetch(node, UNKNOWN_HOST, "/", timeout)
+        return fetch(node, UNKNOWN_HOST, "/", timeout).generation
     except Unreachable:
         return None
-    return answer.body[len(_MARK) :].decode("ascii", "replace").strip() if answer.is_catch_all else None
 
 
 def _cut(sock: socket.socket) -> None:

@@ -49,7 +49,7 @@ def install_config(node: Node, plan: WebPlan, checks: Sequence[SiteCheck] = ()) 
     try:
         reload_web(ssh, plan.kind)
         wait_for_generation(node, plan.generation)
-        check_routes(node, plan.routes)
+        check_routes(node, plan.routes, plan.generation)
         for check in checks:
             run_check(node, check)
     except PackmasterError as failure:
@@ -95,10 +95,23 @@ def wait_for_generation(node: Node, generation: str, seconds: float = RELOAD_SEC
     )
 
 
-def check_routes(node: Node, routes: Iterable[tuple[str, int | None]]) -> None:
-    """Every name reaches its vhost. A hidden path is asked for, so the application has no part in it."""
+def check_routes(
+    node: Node,
+    routes: Iterable[tuple[str, int | None]],
+    generation: str,
+    seconds: float = RELOAD_SECONDS,
+) -> None:
+    """Every name reaches its vhost. A hidden path is asked for, so the application has no part in it.
+
+    A worker that still has another generation than `generation` is asked again, for `seconds` in all: on a
+    busy machine nginx's old workers take a request long after the new ones answered first.
+    """
+    ends = time.monotonic() + seconds
     for name, status in routes:
         answer = fetch(node, name, "/.packmaster")
+        while answer.generation not in {None, generation} and time.monotonic() < ends:
+            time.sleep(0.1)
+            answer = fetch(node, name, "/.packmaster")
         if answer.is_catch_all:
             raise SiteFailed(node.name, answer.url, "no vhost on this server has that name")
         if status is not None and answer.status != status:

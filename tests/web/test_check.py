@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from tasks.errors import Unreachable
 from tasks.fleet import Node
 from tasks.web.check import SiteCheck, SiteFailed, check_site, check_sites, read_loaded_generation
+from tasks.web.install import check_routes
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -64,6 +65,21 @@ def test_every_failure_is_named() -> None:
     assert outcome.error is not None
     assert "http://a.org/x on web1: answered 500, not 200 to 399:\n    no luck!" in outcome.error
     assert "http://b.org/ on web1: answered 500 without '?'" in outcome.error
+
+
+def test_an_old_worker_is_asked_again_and_a_missing_vhost_is_not() -> None:
+    answers = iter([b"HTTP/1.1 404 Not Found\r\n\r\npackmaster old\n"] * 2 + [OK] * 2)
+
+    def answer(client: socket.socket) -> None:
+        saying(next(answers))(client)
+
+    with serving(answer) as node:
+        check_routes(node, [("a.org", 200), ("b.org", None)], "new")
+    assert not list(answers)
+    for said in (b"new", b"old"):
+        content = b"HTTP/1.1 404 Not Found\r\n\r\npackmaster %s\n" % said
+        with serving(saying(content)) as node, pytest.raises(SiteFailed, match="no vhost"):
+            check_routes(node, [("a.org", 200)], "new", seconds=0.3)
 
 
 def test_catch_all_is_not_the_site() -> None:
