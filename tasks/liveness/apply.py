@@ -16,7 +16,8 @@ from tasks.result import Result
 from tasks.ssh import connect
 
 # Longer than the pool's process_control_timeout, within which requests may finish.
-SERVICE_SECONDS = 15
+STOP_SECONDS = 15
+START_SECONDS = 45
 MOUNT_SECONDS = 20
 # A mount made a moment ago may have to wait for the end of the server's grace period, 90 s by default, before
 # it can open a file.
@@ -27,7 +28,7 @@ STAYS_BUSY = 75
 
 def drain_node(node: Node) -> Outcome:
     """No php-fpm runs on the node, and it is noted there which did; CommandFailed when one does not stop."""
-    stopped = _run(node, "drain", str(SERVICE_SECONDS), meaning="php-fpm cannot be stopped").text.split()
+    stopped = _run(node, "drain", str(STOP_SECONDS), meaning="php-fpm cannot be stopped").text.split()
     detail = f"{', '.join(stopped)} stopped" if stopped else "no php-fpm runs"
     return Outcome(node.name, "drain", changed=bool(stopped), detail=detail)
 
@@ -69,7 +70,7 @@ def confirm(node: Node, watched: Watched, member: Member, seconds: float = CONFI
 
 def resume_node(node: Node) -> Outcome:
     """What drain_node stopped runs again; CommandFailed when it does not start."""
-    started = _run(node, "resume", str(SERVICE_SECONDS), meaning="php-fpm cannot be started").text.split()
+    started = _run(node, "resume", str(START_SECONDS), meaning="php-fpm cannot be started").text.split()
     detail = f"{', '.join(started)} started" if started else "nothing was stopped"
     return Outcome(node.name, "resume", changed=bool(started), detail=detail)
 

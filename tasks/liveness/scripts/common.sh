@@ -4,7 +4,15 @@ cd /
 note=/run/packmaster/drained
 
 is_mounted() { awk -v point="$1" '$5 == point { found = 1 } END { exit !found }' /proc/self/mountinfo; }
-is_running() { service "$1" status >/dev/null 2>&1 </dev/null; }
+
+# service(8) asks systemd three things more than it needs to know.
+if [ -d /run/systemd/system ]; then
+    is_running() { systemctl is-active --quiet "$1"; }
+    control() { timeout -k 2 "$3" systemctl "$1" "$2" >/dev/null 2>&1 </dev/null; }
+else
+    is_running() { service "$1" status >/dev/null 2>&1 </dev/null; }
+    control() { timeout -k 2 "$3" service "$2" "$1" >/dev/null 2>&1 </dev/null; }
+fi
 
 # Who has something of $1 open, or stands in it: links of /proc, which can be read while the mount hangs.
 name_holders() {

@@ -9,7 +9,7 @@ for script in /etc/init.d/php*-fpm; do
     if [ -d /run/systemd/system ]; then systemctl kill --kill-who=main -s QUIT "$name" 2>/dev/null || :; fi
     ends=$(($(date +%s) + $1))
     while is_running "$name" && [ "$(date +%s)" -lt "$ends" ]; do sleep 0.2; done
-    timeout -k 2 "$1" service "$name" stop >/dev/null 2>&1 </dev/null || :
+    control stop "$name" "$1" || :
     if is_running "$name"; then
         echo "$name does not stop" >&2
         exit 1

@@ -1,7 +1,7 @@
 # resume.sh SECONDS: what drain.sh stopped runs again, and nothing is noted any more.
 [ -e "$note" ] || exit 0
 while read -r name; do
-    timeout -k 2 "$1" service "$name" start >/dev/null 2>&1 </dev/null || :
+    control start "$name" "$1" || :
     ends=$(($(date +%s) + $1))
     until is_running "$name"; do
         if [ "$(date +%s)" -ge "$ends" ]; then
