@@ -288,9 +288,9 @@ def test_a_master_may_be_the_server_and_sees_its_own_directories(
     clear(breakable_pack)
     own = register_own_server(breakable_pack)
     succeed(provision_pack, pack=own.pack)
-    for mount in own.mounts("master1").values():
-        assert " ext4 " in mount
-        assert "/srv/packmaster/nfs-own/" in mount
+    roots = breakable_pack.guest("master1", "grep ' /var/aegir/' /proc/self/mountinfo | cut -d ' ' -f 4")
+    assert set(roots.split()) == {"/srv/packmaster/nfs-own/platforms", "/srv/packmaster/nfs-own/sites"}
+    assert all(" ext4 " in mount for mount in own.mounts("master1").values())
     assert " nfs4 " in own.mounts("slave1")[CODE]
     assert breakable_pack.addresses["master1"] not in breakable_pack.guest(
         "master1", "exportfs -s | cut -d '(' -f 1"
