@@ -230,7 +230,11 @@ BAD = {
     "servers that are a number": ("clusters/bad-web/servers", 7, "servers"),
     "a server that is a mapping": ("clusters/bad-web/servers", [{"name": "bad-web1"}], "not the name"),
     "no servers": ("clusters/bad-web/servers", [], "servers"),
-    "a target nobody knows": ("platforms/bad-blog/target", "gone", "Add it under clusters or packs or web_servers"),
+    "a target nobody knows": (
+        "platforms/bad-blog/target",
+        "gone",
+        "Add it under clusters or packs or web_servers",
+    ),
     "a kind nobody knows": ("web_servers/bad-web1/kind", "iis", "web_servers/bad-web1: kind"),
     "a port that is none": ("web_servers/bad-web1/ssh_port", 99999, "web_servers/bad-web1: ssh_port"),
     "a profile nobody knows": ("platforms/bad-blog/profile", "joomla", "platforms/bad-blog: profile"),

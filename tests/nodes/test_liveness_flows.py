@@ -1,0 +1,238 @@
+"""check-share tells once what changed, and repair-share mends what mounting can mend, on real machines."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blocks import NfsServer, Pack, Share, WebServer
+from flows.check_share import check_share
+from flows.repair_share import repair_share
+from tasks.fleet import PLATFORMS, SITES
+from tasks.liveness import Verdict
+from tests.nodes.fleet import change_nothing, fail, fleet, saved, succeed, wait_until
+from tests.nodes.shares import DISK, SHARE, Watching, watching
+
+__all__ = ["fleet", "watching"]
+
+ROOT = Path(__file__).resolve().parents[2]
+V = Verdict
+EXTERNAL, BUDGET = "watched-external", 25
+HUNG_SECONDS = 10.0
+CODE, DATA = f"{DISK}/{SHARE}/platforms", f"{DISK}/{SHARE}/sites"
+DRAINED = "/run/packmaster/drained"
+PHP = "systemctl is-active php8.2-fpm"
+CHILD = """
+import sys
+from importlib import import_module
+from blocks import Share
+run = getattr(import_module(f"flows.{sys.argv[1]}"), sys.argv[1])
+share = Share.load(sys.argv[2])
+print("ready", flush=True)
+print(run(share=share, return_state=True).name, flush=True)
+"""
+
+
+@contextmanager
+def running(flow: str) -> Iterator[subprocess.Popen[str]]:
+    """A flow on the share in a process of its own, which is gone afterwards in any case."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, flow, SHARE],
+        cwd=ROOT,
+        env=os.environ.copy(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        yield child
+    finally:
+        child.kill()
+        child.wait(10)
+
+
+def check(watching: Watching, share: str = SHARE) -> Any:
+    return check_share(share=Share.load(share), return_state=True)
+
+
+def held(watching: Watching, share: str = SHARE) -> dict[tuple[str, str], str]:
+    rows = watching.fleet.table(f"share-{share}")
+    return {(row["machine"], row["mount"]): row["verdict"] for row in rows}
+
+
+def told(watching: Watching, share: str = SHARE) -> list[str]:
+    """The names of all events about the share, oldest first."""
+    wanted = {"resource": {"id": [f"packmaster.share.{share}"]}}
+    answer = watching.fleet.api.post("/events/filter", json={"filter": wanted, "limit": 50})
+    events = sorted(answer.json()["events"], key=lambda event: event["occurred"])
+    return [event["event"].removeprefix("packmaster.share.") for event in events]
+
+
+def await_told(watching: Watching, expected: list[str], share: str = SHARE) -> None:
+    """Events are recorded with a delay: these come, and a second later there is still no other one."""
+    wait_until(lambda: len(told(watching, share)) >= len(expected), 20)
+    time.sleep(1)
+    assert told(watching, share) == expected
+
+
+def await_well(watching: Watching) -> None:
+    wait_until(lambda: check(watching).is_completed(), 90)
+
+
+def mount_ids(watching: Watching, name: str) -> dict[str, str]:
+    lines = watching.bed.guest(name, "cat /proc/self/mountinfo").splitlines()
+    return {line.split()[4]: line.split()[0] for line in lines if "/var/aegir" in line}
+
+
+def php(watching: Watching, name: str) -> str:
+    return watching.bed.guest(name, f"{PHP}; systemctl show -P MainPID php8.2-fpm", check=False)
+
+
+@pytest.fixture(autouse=True)
+def whole_again(watching: Watching) -> Iterator[None]:
+    yield
+    watching.bed.mend()
+    watching.release_locks()
+
+
+@pytest.fixture
+def external(watching: Watching) -> Share:
+    """The same directories, as a share that others move to another server when they have to."""
+    share = Share(
+        server=NfsServer.load("nfs1"),
+        mode="external",
+        address=watching.bed.addresses["nfs1"],
+        code_path=CODE,
+        data_path=DATA,
+        failover_seconds=BUDGET,
+    )
+    registered: Share = saved(share, EXTERNAL)
+    saved(Pack(master=WebServer.load("master1"), slaves=["slave1", "slave2"], share=registered), EXTERNAL)
+    return registered
+
+
+def test_the_servers_power_fails_and_comes_back(watching: Watching, external: Share) -> None:
+    await_well(watching)
+    assert set(held(watching).values()) == {"OK"}
+    before = told(watching)
+    watching.bed.power_off("nfs1")
+    began = time.monotonic()
+    state = check(watching)
+    took = time.monotonic() - began
+    assert state.is_failed()
+    assert "nfs1 server is HUNG; 7 more because of it" in state.message
+    assert set(held(watching).values()) == {"HUNG"}
+    assert {row["because of"] for row in watching.fleet.table(f"share-{SHARE}")} == {"", "nfs1"}
+    assert took < HUNG_SECONDS, f"{took:.1f} s until it was known"
+    # In the other mode it is given its time, and then it is an alarm.
+    assert check(watching, EXTERNAL).is_completed()
+    assert set(held(watching, EXTERNAL).values()) == {"FAILING_OVER"}
+    assert check(watching).is_failed()
+    assert "external" in fail(repair_share, share=external)
+    time.sleep(max(0.0, BUDGET + took + 3 - (time.monotonic() - began)))
+    assert check(watching, EXTERNAL).is_failed()
+    assert held(watching, EXTERNAL)["nfs1", "server"] == "HUNG"
+    await_told(watching, [*before, "unhealthy"])
+    assert "its server does not answer" in fail(repair_share, share=watching.share)
+    watching.bed.power_on("nfs1")
+    await_well(watching)
+    assert set(held(watching).values()) == {"OK"}
+    await_told(watching, [*before, "unhealthy", "recovered"])
+    assert told(watching, EXTERNAL) == ["failing_over", "unhealthy"]
+    Pack.unregister(EXTERNAL)
+
+
+def test_a_directory_is_removed_and_made_again_under_its_clients(watching: Watching) -> None:
+    await_well(watching)
+    watching.bed.guest("nfs1", f"rm -rf {CODE}; mkdir -m 0755 {CODE}; chown aegir: {CODE}")
+    found = watching.look()
+    stale = {name: found[name, PLATFORMS].verdict for name in watching.nodes}
+    assert set(stale.values()) == {V.STALE}, stale
+    assert {found[name, SITES].verdict for name in watching.nodes} == {V.OK}
+    before = {name: (mount_ids(watching, name), php(watching, name)) for name in watching.nodes}
+    dry = succeed(repair_share, share=watching.share, dry_run=True)
+    assert not dry.changed
+    assert {name: (mount_ids(watching, name), php(watching, name)) for name in watching.nodes} == before
+    outcomes = succeed(repair_share, share=watching.share)
+    assert [o.host for o in outcomes.changed if o.step == "mount anew"] == list(watching.nodes)
+    for name in watching.nodes:
+        after, fpm = mount_ids(watching, name), php(watching, name)
+        # What was well was not touched; php-fpm is another process.
+        assert after[SITES] == before[name][0][SITES]
+        assert after[PLATFORMS] != before[name][0][PLATFORMS]
+        assert fpm.startswith("active")
+        assert fpm != before[name][1]
+    change_nothing(repair_share, share=watching.share)
+
+
+def test_the_wrong_server_and_somebody_who_uses_it(watching: Watching) -> None:
+    """It may be written to, so it is not taken away by force: whoever it is is named."""
+    guest, other = watching.bed.guest, watching.bed.addresses["nfs2"]
+    address = watching.bed.addresses["slave1"]
+    guest(
+        "nfs2",
+        f"mkdir -p {DATA} /etc/exports.d; chown 5000:5000 {DATA}; "
+        f"echo '{DATA} {address}(rw,sync,no_subtree_check)' >/etc/exports.d/bed.exports; "
+        "systemctl start nfs-server; exportfs -r",
+    )
+    guest("slave1", f"systemctl stop php8.2-fpm; umount {SITES}; systemctl start php8.2-fpm")
+    guest("slave1", f"mount -t nfs -o vers=4.2,hard,retry=0 {other}:{DATA} {SITES}")
+    guest("slave1", f"cd {SITES} && setsid sleep 300 >/dev/null 2>&1 </dev/null &")
+    try:
+        assert watching.wrong() == {("slave1", SITES): V.WRONG_SERVER}
+        before = {name: (mount_ids(watching, name), php(watching, name)) for name in ("master1", "slave2")}
+        said = fail(repair_share, share=watching.share)
+        assert "stays mounted" in said
+        assert any("(sleep)" in line for line in watching.fleet.lines(f"outcome-repair-{SHARE}"))
+        assert php(watching, "slave1").startswith("inactive")
+        assert {
+            name: (mount_ids(watching, name), php(watching, name)) for name in ("master1", "slave2")
+        } == before
+    finally:
+        guest("slave1", "pkill -x sleep", check=False)
+    succeed(repair_share, share=watching.share)
+    assert watching.wrong() == {}
+    assert php(watching, "slave1").startswith("active")
+    guest("nfs2", "systemctl stop nfs-server; rm -rf /etc/exports.d /srv/packmaster")
+
+
+def test_a_repair_is_killed_between_its_steps(watching: Watching) -> None:
+    guest = watching.bed.guest
+    guest("slave2", f"systemctl stop php8.2-fpm; umount {SITES} {PLATFORMS}; systemctl start php8.2-fpm")
+    assert watching.wrong() == {("slave2", SITES): V.NOT_MOUNTED, ("slave2", PLATFORMS): V.NOT_MOUNTED}
+    with running("repair_share") as child:
+        guest("slave2", f"until [ -s {DRAINED} ]; do sleep 0.05; done")
+        child.kill()
+    watching.release_locks()
+    succeed(repair_share, share=watching.share)
+    assert watching.wrong() == {}
+    # Killed after the last mount, before php-fpm was started: its note says what ran.
+    guest("slave2", f"systemctl stop php8.2-fpm; echo php8.2-fpm >{DRAINED}")
+    outcomes = succeed(repair_share, share=watching.share)
+    assert [(o.host, o.step) for o in outcomes.changed] == [("slave2", "resume")]
+    assert php(watching, "slave2").startswith("active")
+    assert guest("slave2", f"ls {DRAINED}", check=False) == ""
+    change_nothing(repair_share, share=watching.share)
+
+
+def test_a_check_is_killed_and_nothing_is_told_twice(watching: Watching) -> None:
+    await_well(watching)
+    before = told(watching)
+    watching.bed.drop_port("nfs1", 2049, watching.bed.addresses["slave1"])
+    with running("check_share") as child:
+        time.sleep(4)
+        child.kill()
+    assert "slave1" in fail(check_share, share=watching.share)
+    fail(check_share, share=watching.share)
+    watching.bed.mend()
+    await_well(watching)
+    await_told(watching, [*before, "unhealthy", "recovered"])
