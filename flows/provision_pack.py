@@ -2,17 +2,16 @@
 
 Trigger: by hand, for a new pack; any time afterwards, to put back what somebody changed.
 Effect: web servers are prepared as prepare-server does; the NFS server gets what is missing, directories,
-and a
-    file of its own in /etc/exports.d, and exports the share to exactly the pack's nodes (or to the clients
-    that are registered); other exports are never touched. Each node mounts code (slaves read-only) and data,
-    now and at boot, however late its server comes. A file is then written through every mount and looked for
-    everywhere. Refused before anything is exported: user or group ids that differ between machines, a disk
-    that is not mounted, a mount point that is not empty, exports to almost everybody.
+    and a file of its own in /etc/exports.d, and exports the share to exactly the pack's nodes (or to the
+    clients that are registered); other exports are never touched. Each node mounts code (slaves read-only)
+    and data, now and at boot, however late its server comes. A file is then written through every mount and
+    looked for everywhere. Refused before anything is exported: user or group ids that differ between
+    machines, a disk that is not mounted, a mount point that is not empty, exports to almost everybody.
 Rollback: none; nothing of anybody else's is changed. remove-node takes a node out again.
 Safe to re-run? Yes, also after a kill: it reads what is there, and on a pack that is provided it changes
-nothing. 3 a.m.: a running pack does not depend on it. A node that is refused or fails is named; the others
-are finished.
-    `does not answer` means that a mount hangs: look at its NFS server first, then run this again.
+    nothing.
+3 a.m.: a running pack does not depend on it. A node that is refused or fails is named; the others are
+    finished. `does not answer` means that a mount hangs: look at its NFS server first, then run this again.
 """
 
 from __future__ import annotations
