@@ -186,7 +186,7 @@ def test_the_wrong_server_and_somebody_who_uses_it(watching: Watching) -> None:
     )
     guest("slave1", f"systemctl stop php8.2-fpm; umount {SITES}; systemctl start php8.2-fpm")
     guest("slave1", f"mount -t nfs -o vers=4.2,hard,retry=0 {other}:{DATA} {SITES}")
-    guest("slave1", f"cd {SITES} && setsid sleep 300 >/dev/null 2>&1 </dev/null &")
+    guest("slave1", f"(cd {SITES} && exec setsid sleep 300) >/dev/null 2>&1 </dev/null &")
     try:
         assert watching.wrong() == {("slave1", SITES): V.WRONG_SERVER}
         before = {name: (mount_ids(watching, name), php(watching, name)) for name in ("master1", "slave2")}
