@@ -26,7 +26,8 @@ __all__ = ["fleet", "watching"]
 ROOT = Path(__file__).resolve().parents[2]
 V = Verdict
 EXTERNAL, BUDGET = "watched-external", 25
-HUNG_SECONDS = 10.0
+# Ten where each machine has a processor of its own; here two cores are shared by all of the bed.
+HUNG_SECONDS = 15.0
 CODE, DATA = f"{DISK}/{SHARE}/platforms", f"{DISK}/{SHARE}/sites"
 DRAINED = "/run/packmaster/drained"
 PHP = "systemctl is-active php8.2-fpm"
