@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from blocks import NfsServer, Pack, Share, SshCredentials, WebServer
 from flows.provision import withdraw
+from tasks.errors import Unreachable
 from tasks.fleet import Machine, ServerKind, Target
 from tasks.nfs.facts import Questions, node_questions, read_machine, server_questions
 from tasks.nfs.plan import ProvisionPlan, plan_provision
@@ -59,6 +60,14 @@ cut -d ' ' -f 1- /proc/self/mountinfo | grep -e aegir -e srv
 """
 
 
+def read_again(machine: Machine, questions: Questions) -> MachineFacts:
+    """Read a machine as a task does, which asks again: a connection from before a power cut is dead."""
+    try:
+        return read_machine(machine, questions)
+    except Unreachable:
+        return read_machine(machine, questions)
+
+
 @dataclass(frozen=True)
 class NfsPack:
     """The machines as blocks: the pack `nfs-pack` of `nfs-master1`, `nfs-slave1` and `nfs-slave2`."""
@@ -80,7 +89,7 @@ class NfsPack:
         asked: list[tuple[Machine, Questions]] = [(m, server_questions(share)) for m in servers]
         asked += [(node, node_questions(self.target)) for node in self.target.nodes]
         with ThreadPoolExecutor(len(MACHINES)) as pool:
-            seen = pool.map(lambda each: read_machine(*each), asked)
+            seen = pool.map(lambda each: read_again(*each), asked)
             return {facts.host: facts for facts in seen}
 
     def plan(self, **parameters: Any) -> ProvisionPlan:
