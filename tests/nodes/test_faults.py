@@ -94,7 +94,8 @@ class Shop:
         self.shown = text
         self.check()
         change_nothing(deploy_platform, **self.wanted)
-        leftovers = f"ls -A {HERE}/releases | grep -v '^[0-9]'"
+        # A node makes its spare copy whenever it gets to it: that is no left-over.
+        leftovers = f"ls -A {HERE}/releases | grep -v -e '^[0-9]' -e '^[.]spare-' -e '^[.]making-'"
         assert [self.fleet.execute(n, "sh", "-c", leftovers, check=False) for n in self.fleet.names] == [
             ""
         ] * 4
