@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import queue
 import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from typing import TypeVar
 
@@ -22,22 +22,20 @@ def call_within(seconds: float, host: str, function: Callable[[], T]) -> T:
     What is left behind then ends with its own timeouts, and does not keep the process from ending: joining a
     thread at exit is what makes an ordinary pool hang.
     """
-    answers: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+    answer: Future[T] = Future()
 
     def run() -> None:
         try:
-            answers.put((function(), None))
+            answer.set_result(function())
         except BaseException as raised:  # it is raised again where it is waited for
-            answers.put((None, raised))
+            answer.set_exception(raised)
 
     threading.Thread(target=run, name=f"probe of {host}", daemon=True).start()
-    try:
-        value, raised = answers.get(timeout=seconds)
-    except queue.Empty:
-        raise Unreachable(host, f"no answer within {seconds:g} s") from None
-    if raised is not None:
-        raise raised
-    return value  # type: ignore[return-value]  # None only when `function` returned it
+    # Not result(timeout=...): its TimeoutError could be one that `function` raised.
+    wait([answer], timeout=seconds)
+    if not answer.done():
+        raise Unreachable(host, f"no answer within {seconds:g} s")
+    return answer.result()
 
 
 def await_banner(machine: Machine, seconds: float) -> None:

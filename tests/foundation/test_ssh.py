@@ -1,11 +1,13 @@
 """What of the transport can be said without a node; tests/nodes/test_ssh.py has the rest."""
 
 import io
+from typing import Any
 
 import paramiko
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from pydantic import SecretStr
 
 from tasks.errors import AccessDenied, Unreachable
@@ -15,15 +17,13 @@ from tasks.result import Result
 from tasks.ssh import Ssh, connect, disconnect_all
 
 
-def make_node(private_key: str = "", **fields: object) -> Node:
-    values: dict[str, object] = {"name": "web1", "address": "127.0.0.1", "kind": "apache", "host_keys": ()}
-    return Node(**(values | fields), private_key=SecretStr(private_key))  # type: ignore[arg-type]  # fields by name
+def make_node(private_key: str = "", **fields: Any) -> Node:
+    values: dict[str, Any] = {"name": "web1", "address": "127.0.0.1", "kind": "apache", "host_keys": ()}
+    return Node(**(values | fields), private_key=SecretStr(private_key))
 
 
-def as_text(key: object, form: serialization.PrivateFormat) -> str:
-    encoded = key.private_bytes(  # type: ignore[attr-defined]  # every kind of key has it
-        serialization.Encoding.PEM, form, serialization.NoEncryption()
-    )
+def as_text(key: PrivateKeyTypes, form: serialization.PrivateFormat) -> str:
+    encoded = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
     return str(encoded.decode())
 
 

@@ -1,6 +1,7 @@
 """What is told of a server that differs, and how it reads."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -36,12 +37,9 @@ def with_right(facts: GrantFacts, account: Account, pattern: str, *privileges: s
     return replace(facts, rights=(*facts.rights, DatabaseRights(account, pattern, frozenset(privileges))))
 
 
-def changed(**values: object) -> GrantFacts:
+def changed(**values: Any) -> GrantFacts:
     """The first account is otherwise."""
-    accounts = tuple(
-        replace(there, **values) if there.account == FIRST else there
-        for there in DONE.accounts  # type: ignore[arg-type]
-    )
+    accounts = tuple(replace(there, **values) if there.account == FIRST else there for there in DONE.accounts)
     return replace(DONE, accounts=accounts)
 
 

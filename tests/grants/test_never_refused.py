@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 from hypothesis import given, settings
@@ -147,12 +148,12 @@ def test_what_is_planned_for_is_what_drift_tells(sites: tuple[SiteAccess, ...], 
 @settings(deadline=None, max_examples=10)
 @given(wishes, states(), st.randoms())
 def test_the_order_of_rows_and_sites_does_not_matter(
-    sites: tuple[SiteAccess, ...], start: GrantFacts, chance: object
+    sites: tuple[SiteAccess, ...], start: GrantFacts, chance: random.Random
 ) -> None:
     shuffled = replace(
         start,
-        accounts=tuple(chance.sample(start.accounts, len(start.accounts))),  # type: ignore[attr-defined]
-        rights=tuple(chance.sample(start.rights, len(start.rights))),  # type: ignore[attr-defined]
+        accounts=tuple(chance.sample(start.accounts, len(start.accounts))),
+        rights=tuple(chance.sample(start.rights, len(start.rights))),
     )
     assert planned(sites, start, adopt=True) == planned(sites[::-1], shuffled, adopt=True)
 

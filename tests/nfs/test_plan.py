@@ -37,7 +37,9 @@ from tests.nfs.pack import (
 )
 
 CODE, DATA = "/var/aegir/platforms", "/var/aegir/sites"
-OURS = exports_file(pack().share)  # type: ignore[arg-type]  # it has one
+SHARE = pack().share
+assert SHARE is not None
+OURS = exports_file(SHARE)
 
 
 def provided(target: Target | None = None) -> dict[str, MachineFacts]:

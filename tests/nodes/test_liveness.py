@@ -39,7 +39,9 @@ def test_a_share_that_is_well(watching: Watching) -> None:
     assert set(found) == {SERVER, PATH, *((n, p) for n in watching.nodes for p in (PLATFORMS, SITES))}
     # What a node wrote is its own platform user's there, as the next look at the server shows.
     watching.look()
-    owners = {(o.node, o.uid, o.gid) for o in watching.sample.server.owners}  # type: ignore[union-attr]
+    server = watching.sample.server
+    assert server is not None
+    owners = {(o.node, o.uid, o.gid) for o in server.owners}
     assert owners >= {(name, 5000, 5000) for name in watching.nodes}
 
 
