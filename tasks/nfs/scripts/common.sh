@@ -28,3 +28,13 @@ beneath() {
             eval "$script"
         done' beneath "$@"
 }
+
+# name_holders POINT: who works in it or has a file of it open, as pid(name), on one line.
+name_holders() {
+    for entry in /proc/[0-9]*; do
+        case "$(readlink "$entry/cwd" "$entry/fd/"* 2>/dev/null)" in
+            *"$1"*) printf '%s(%s) ' "${entry#/proc/}" "$(cat "$entry/comm" 2>/dev/null)" ;;
+        esac
+    done
+    echo
+}

@@ -23,12 +23,7 @@ if is_mounted "$point"; then
             tries=$((tries + 1))
             if [ "$tries" -ge 5 ]; then
                 printf '%s; it stays as it was. ' "$said" >&2
-                for entry in /proc/[0-9]*; do
-                    case "$(readlink "$entry/cwd" "$entry/fd/"* 2>/dev/null)" in
-                        *"$point"*) printf '%s(%s) ' "${entry#/proc/}" "$(cat "$entry/comm" 2>/dev/null)" >&2 ;;
-                    esac
-                done
-                echo >&2
+                name_holders "$point" >&2
                 exit 1
             fi
             sleep 1

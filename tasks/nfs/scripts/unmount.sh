@@ -5,12 +5,7 @@ while is_mounted "$1"; do
     tries=$((tries + 1))
     if [ "$tries" -ge 3 ]; then
         printf '%s; held by: ' "$said" >&2
-        for entry in /proc/[0-9]*; do
-            case "$(readlink "$entry/cwd" "$entry/fd/"* 2>/dev/null)" in
-                *"$1"*) printf '%s(%s) ' "${entry#/proc/}" "$(cat "$entry/comm" 2>/dev/null)" >&2 ;;
-            esac
-        done
-        echo >&2
+        name_holders "$1" >&2
         exit 1
     fi
     sleep 1
