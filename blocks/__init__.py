@@ -1,5 +1,6 @@
 """What exists, as operators register it: one Prefect block type for each thing a person can point at."""
 
+from blocks.mail import Mail
 from blocks.platform import Platform
 from blocks.servers import DatabaseServer, NfsServer, WebServer
 from blocks.share import Share
@@ -13,6 +14,7 @@ __all__ = [
     "BLOCK_TYPES",
     "Cluster",
     "DatabaseServer",
+    "Mail",
     "NfsServer",
     "Pack",
     "Platform",

@@ -87,12 +87,25 @@ def scan_host_keys(file: Path, write: bool) -> None:
 
 @main.command()
 @click.option("--pool", default="packmaster", show_default=True, help="The work pool that runs our flows.")
-def bootstrap(pool: str) -> None:
-    """Make a Prefect server ready: block types, work pool and deployments. Safe to repeat."""
-    from deployments.bootstrap import bootstrap_server
+@click.option("--pool-type", default="process", show_default=True, help="What kind, when it has to be made.")
+@click.option("--dry-run", is_flag=True, help="Show what would change and stop.")
+@click.option("--reset-switches", is_flag=True, help="Switch on what was switched off in the UI.")
+def bootstrap(pool: str, pool_type: str, dry_run: bool, reset_switches: bool) -> None:
+    """Make a Prefect server ready: block types, work pool, deployments, schedules, automations, locks.
 
-    for line in bootstrap_server(pool):
-        click.echo(line)
+    Shows what it changes. Safe to repeat, also after the inventory or Packmaster changed: it updates what
+    differs and removes what is gone, never what somebody else made or switched off.
+    """
+    from prefect.client.orchestration import get_client
+
+    from deployments.bootstrap import apply_steps, plan_server
+
+    with get_client(sync_client=True) as client:
+        plan = plan_server(client, pool, reset_switches=reset_switches)
+    click.echo(str(plan))
+    if not dry_run:
+        apply_steps(plan, pool_type)
+    click.echo(f"{'dry run: ' if dry_run else ''}{len(plan.steps)} change(s)")
 
 
 @main.group()

@@ -12,13 +12,16 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
+from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists
 
 from tasks.errors import Unreachable
 from tasks.fleet import Database, Target
 
+PREFIX = "packmaster"
+KINDS = ("server", "share", "database")
 LEASE_SECONDS = 60.0
 WAIT_SECONDS = 1800.0
 # The most that the server gives at once.
@@ -35,7 +38,7 @@ def hold(target: Target, *databases: Database) -> Generator[None]:
     names += [lock_name("share", target.share.name)] if target.share else []
     names += [lock_name("database", database.name) for database in databases]
     names = sorted(set(names))
-    _create_missing(names)
+    _ensure_exclusive(names)
     get_run_logger().info("waiting for the locks of %s", ", ".join(names))
     with ExitStack() as held:
         try:
@@ -56,22 +59,33 @@ def hold(target: Target, *databases: Database) -> Generator[None]:
 
 
 def lock_name(kind: str, name: str) -> str:
-    """The name of the concurrency limit that guards a server or database."""
-    return f"packmaster-{kind}-{name}"
+    """The name of the concurrency limit that guards a server, share or database."""
+    return f"{PREFIX}-{kind}-{name}"
 
 
-def _create_missing(names: list[str]) -> None:
-    """Make sure each limit exists: `strict` refuses a missing one, and without it anyone would be let in."""
-    with get_client(sync_client=True) as client:
-        for name in sorted(set(names) - _read_existing(client)):
-            with suppress(ObjectAlreadyExists):
-                client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
-
-
-def _read_existing(client: SyncPrefectClient) -> set[str]:
-    existing: set[str] = set()
+def read_limits(client: SyncPrefectClient) -> dict[str, GlobalConcurrencyLimitResponse]:
+    """Every concurrency limit of the server by name."""
+    existing: dict[str, GlobalConcurrencyLimitResponse] = {}
     while page := client.read_global_concurrency_limits(limit=PAGE, offset=len(existing)):
-        existing |= {limit.name for limit in page}
+        existing |= {limit.name: limit for limit in page}
         if len(page) < PAGE:
             break
     return existing
+
+
+def _ensure_exclusive(names: list[str]) -> None:
+    """Make sure that each limit lets exactly one in, and only while it is held.
+
+    `strict` refuses a missing limit, and without it anyone would be let in. One that somebody made inactive,
+    or wider, in the UI would let anyone in as well.
+    """
+    with get_client(sync_client=True) as client:
+        existing = read_limits(client)
+        for name in sorted(set(names)):
+            limit = existing.get(name)
+            if limit is None:
+                with suppress(ObjectAlreadyExists):
+                    client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
+            elif limit.limit != 1 or not limit.active:
+                change = GlobalConcurrencyLimitUpdate(limit=1, active=True)
+                client.update_global_concurrency_limit(name, change)

@@ -12,6 +12,7 @@ from blocks import (
     BLOCK_TYPES,
     Cluster,
     DatabaseServer,
+    Mail,
     NfsServer,
     Pack,
     Platform,
@@ -43,10 +44,11 @@ SITE = Site(
 )
 CLUSTER = Cluster(servers=["web1"])
 EXAMPLES: list[Block] = [CREDENTIALS, SERVER, NFS, DATABASE, SHARE, CLUSTER, PACK, PLATFORM, SITE]
+MAIL = Mail(password=SecretStr(SECRET))
 LOGO_HOST = "cdn.simpleicons.org"
 
 
-@pytest.mark.parametrize("block", BLOCK_TYPES, ids=lambda block: block.__name__)
+@pytest.mark.parametrize("block", [*BLOCK_TYPES, Mail], ids=lambda block: block.__name__)
 class TestBlockStandards(BlockStandardTestSuite):
     @pytest.fixture
     def block(self, request: pytest.FixtureRequest) -> type[Block]:
@@ -74,7 +76,7 @@ def test_types_have_names_of_their_own() -> None:
     assert {type(example) for example in EXAMPLES} == set(BLOCK_TYPES)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: type(example).__name__)
+@pytest.mark.parametrize("example", [*EXAMPLES, MAIL], ids=lambda example: type(example).__name__)
 def test_a_secret_is_never_shown(example: Block) -> None:
     assert SECRET not in f"{example} {example!r}"
     assert SECRET not in example.model_dump_json()
@@ -89,6 +91,7 @@ def test_a_secret_is_never_shown(example: Block) -> None:
         (WebServer, ["credentials.private_key"]),
         (NfsServer, ["credentials.private_key"]),
         (DatabaseServer, ["admin_password"]),
+        (Mail, ["password"]),
         (Site, ["database_password", "admin_password", "pending_password", "retiring_password"]),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else None,

@@ -5,6 +5,7 @@ Prefect reads prefect.yaml with models that ignore what they do not know, so a t
 
 import importlib
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,15 @@ import pytest
 from prefect import Flow
 from ruamel.yaml import YAML
 
+from deployments.bootstrap.desired import TELLING
+from deployments.bootstrap.facts import AUTOMATION_PREFIX
+from deployments.definitions import read_automations, read_deployments
+from tasks.errors import PlanRefused
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = YAML(typ="safe").load((ROOT / "deployments" / "prefect.yaml").read_text(encoding="utf-8"))
 DEPLOYMENTS: list[dict[str, Any]] = DOCUMENT["deployments"]
-KNOWN = {
-    "concurrency_limit": {"limit", "collision_strategy", "grace_period_seconds"},
-    "description": set(),
-    "enforce_parameter_schema": set(),
-    "entrypoint": set(),
-    "name": set(),
-    "parameters": None,
-    "schedules": {"cron", "interval", "rrule", "timezone", "slug", "active", "parameters", "anchor_date"},
-    "tags": None,
-    "triggers": None,
-    "work_pool": {"name", "work_queue_name", "job_variables"},
-}
-TAGS = {"packmaster", "database", "platform", "server", "site"}
+TAGS = {"packmaster", "database", "nightly", "overview", "platform", "server", "site"}
 # What somebody wants to know who is about to press the button, or was woken up by it.
 RUNBOOK = ("Trigger:", "Effect:", "Rollback:", "Safe to re-run?", "3 a.m.:")
 
@@ -46,18 +40,61 @@ def name_of(deployment: dict[str, Any]) -> str:
 each_deployment = pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=name_of)
 
 
-def test_the_file_has_known_keys_only() -> None:
-    assert set(DOCUMENT) <= {"name", "prefect-version", "build", "push", "pull", "definitions", "deployments"}
+def test_the_files_are_understood_whole() -> None:
+    assert len(read_deployments()) == len(DEPLOYMENTS)
+    assert all(deployment.load_flow() for deployment in read_deployments())
+    deployed = {deployment.name for deployment in read_deployments()}
+    for automation in read_automations():
+        assert not automation.deployment or automation.deployment in deployed
+        assert not automation.block or automation.block in TELLING
+        assert automation.name.startswith(AUTOMATION_PREFIX)
+        assert automation.document["description"]
 
 
-@each_deployment
-def test_a_deployment_has_known_keys_only(deployment: dict[str, Any]) -> None:
-    assert set(deployment) <= set(KNOWN)
-    for key, allowed in KNOWN.items():
-        inside = deployment.get(key, {})
-        for part in inside if isinstance(inside, list) else [inside]:
-            if allowed and isinstance(part, dict):
-                assert set(part) <= allowed, key
+TYPOS = {
+    "an unknown key": ("concurrency_limit: *queue", "concurency_limit: *queue", "concurency_limit"),
+    "an unknown section": ("deployments:\n", "deployment:\n", "unknown section 'deployment'"),
+    "a key of a schedule": ("timezone: UTC, active", "time_zone: UTC, active", "schedules.0.time_zone"),
+    "a cron line": ("15 2 * * *", "15 25 * * *", "15 25"),
+    "a time zone": ("timezone: UTC", "timezone: Europe/Berlyn", "Berlyn"),
+    "a strategy": ("CANCEL_NEW", "CANCEL_OLD", "collision_strategy"),
+    "a module": ("flows.add_site.", "flows.add_sites.", "flows.add_sites"),
+    "a function": ("flows.add_site.add_site", "flows.add_site.add_sites", "add_sites"),
+    "no flow": ("flows.add_site.add_site", "flows.add_site.conclude", "is not a flow"),
+    "a parameter": ("{dry_run: true", "{dry_runs: true", "dry_runs"),
+    "two of a name": ("name: add-node", "name: add-site", "two deployments have the name"),
+    "another pool": ('"{{ $PACKMASTER_POOL }}"', '"{{ $PACKMASTER_POOLS }}"', "work_pool.name"),
+}
+
+
+@pytest.mark.parametrize("typo", TYPOS)
+def test_a_typo_is_named(typo: str, tmp_path: Path) -> None:
+    right, wrong, named = TYPOS[typo]
+    text = (ROOT / "deployments" / "prefect.yaml").read_text(encoding="utf-8")
+    assert right in text
+    path = tmp_path / "prefect.yaml"
+    path.write_text(text.replace(right, wrong))
+    with pytest.raises(PlanRefused, match=re.escape(named)):
+        assert [deployment.load_flow() for deployment in read_deployments(path)]
+
+
+AUTOMATION_TYPOS = {
+    "a trigger's key": ("match_related:", "match_releated:", "match_releated"),
+    "an action's key": ("payload:", "pay_load:", "pay_load"),
+    "an action": ("type: run-deployment", "type: run-deploymnt", "unknown type"),
+    "a key": ("description: What", "descripton: What", "descripton"),
+}
+
+
+@pytest.mark.parametrize("typo", AUTOMATION_TYPOS)
+def test_a_typo_in_an_automation_is_named(typo: str, tmp_path: Path) -> None:
+    right, wrong, named = AUTOMATION_TYPOS[typo]
+    text = (ROOT / "deployments" / "automations.yaml").read_text(encoding="utf-8")
+    assert right in text
+    path = tmp_path / "automations.yaml"
+    path.write_text(text.replace(right, wrong))
+    with pytest.raises(PlanRefused, match=re.escape(named)):
+        read_automations(path)
 
 
 @each_deployment
@@ -70,11 +107,6 @@ def test_it_has_what_every_deployment_needs(deployment: dict[str, Any]) -> None:
     # A dotted path is found wherever the package is installed; a file only where it was deployed from.
     assert "/" not in deployment["entrypoint"]
     assert ":" not in deployment["entrypoint"]
-
-
-def test_names_and_entrypoints_are_unique() -> None:
-    assert len({name_of(d) for d in DEPLOYMENTS}) == len(DEPLOYMENTS)
-    assert len({d["entrypoint"] for d in DEPLOYMENTS}) == len(DEPLOYMENTS)
 
 
 @each_deployment

@@ -18,6 +18,7 @@ VAGUE_NAMES = frozenset({"utils", "util", "helpers", "helper", "manager", "commo
 # Where a secret may be looked at: its last call, or where it is written for the one who needs it.
 MAY_READ_SECRETS = frozenset(
     {
+        "blocks/mail.py",  # the login at the mail server
         "tasks/handshake.py",  # the login
         "tasks/code/rsync.py",  # the same login, for rsync's ssh
         "tasks/grants/apply.py",  # the account's password, as an argument of the driver
