@@ -108,6 +108,25 @@ def bootstrap(pool: str, pool_type: str, dry_run: bool, reset_switches: bool) ->
     click.echo(f"{'dry run: ' if dry_run else ''}{len(plan.steps)} change(s)")
 
 
+@main.command()
+@click.option("--pool", default="packmaster", show_default=True, help="The work pool that runs our flows.")
+@click.option("--machine-only", is_flag=True, help="Look at this machine and ask no server.")
+def doctor(pool: str, machine_only: bool) -> None:
+    """Say what is missing on this machine and on the Prefect server, and what to do next.
+
+    Changes nothing. Exit status 1 when something is missing; a note is none.
+    """
+    from deployments.doctor import examine
+
+    missing = 0
+    for finding in examine(pool, server=not machine_only):
+        click.echo(str(finding))
+        missing += finding.verdict == "missing"
+    click.echo(f"{missing} thing(s) missing" if missing else "nothing is missing")
+    if missing:
+        raise SystemExit(1)
+
+
 @main.group()
 def grants() -> None:
     """Access to database servers."""

@@ -114,7 +114,7 @@ def test_help_needs_no_prefect() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("words", [(), ("inventory",), ("inventory", "apply"), ("bootstrap",)])
+@pytest.mark.parametrize("words", [(), ("inventory",), ("inventory", "apply"), ("bootstrap",), ("doctor",)])
 def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
     shown = packmaster(*words, "--help")
     assert shown.exit_code == 0
