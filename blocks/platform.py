@@ -56,6 +56,12 @@ class Platform(InventoryBlock):
         default=5, title="Keep releases", description="Releases kept for rollback.", ge=2, le=50
     )
 
+    on_drift: Literal["report", "repair"] = Field(
+        default="report",
+        title="When it differs",
+        description="What the nightly resync-all does about a difference: report it, or repair it.",
+    )
+
     _plain_docroot = field_validator("docroot")(as_field_check(check_docroot))
 
     def resolve(self) -> Target:

@@ -33,6 +33,7 @@ from prefect.states import Completed
 
 from blocks import Pack, Share
 from flows.operation import operation
+from flows.overview import refresh_quietly
 from flows.publish import announce, artifact_key
 from flows.watch import Circle, find_circle, look, take_sample
 from tasks.errors import Drift, PackmasterError
@@ -86,6 +87,8 @@ def watch_over(circle: Circle) -> tuple[bool, str]:
         table=looked.watch.as_rows(),
         description=f"**Share {name}** {text} {looked.samples} sample(s).",
     )
+    if changes:
+        refresh_quietly()
     return not looked.watch.unhealthy, text
 
 

@@ -62,7 +62,7 @@ def create_platform(
         composer: Run composer install where the source has a composer.json.
         dry_run: Only show what would be done.
     """
-    refuse_move(platform, target)
+    registered = refuse_move(platform, target)
     wanted = Platform(
         target=target,
         source=source,
@@ -71,16 +71,20 @@ def create_platform(
         docroot=docroot,
         profile=profile,
         keep_releases=keep_releases,
+        on_drift=registered.on_drift if registered else "report",
     )
     wanted.take_name(platform)
     return deploy(wanted, quorum=quorum, composer=composer, dry_run=dry_run)
 
 
-def refuse_move(name: str, target: Cluster | Pack | WebServer) -> None:
-    """Raise PlanRefused when the platform has sites on another target: they would be left behind."""
+def refuse_move(name: str, target: Cluster | Pack | WebServer) -> Platform | None:
+    """The platform as registered, if it is. Raises PlanRefused when it has sites on another target, which
+    would be left behind.
+    """
     registered = Platform.find(check_slug(name, "platform name"))
     if registered and registered.target.name != target.name and list_sites_of(name):
         raise PlanRefused(
             f"platform {name} with its sites is on {registered.target.name}, not on {target.name}",
             "Deploy the source under another name there",
         )
+    return registered

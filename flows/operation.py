@@ -12,7 +12,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from tasks.errors import PackmasterError
+from flows.overview import keep_current
+from tasks.errors import HostsFailed, PackmasterError
 from tasks.ssh import disconnect_all
 
 P = ParamSpec("P")
@@ -35,8 +36,11 @@ def operation(
         @wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> State[R]:
             try:
-                return function(*args, **kwargs)
+                state = function(*args, **kwargs)
+                keep_current(state.data)
+                return state
             except PackmasterError as failure:
+                keep_current(failure.outcomes if isinstance(failure, HostsFailed) else None)
                 get_run_logger().error("%s", failure)
                 return cast("State[R]", Failed(message=str(failure), data=failure))
             finally:

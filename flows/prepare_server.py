@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from blocks.targets import resolve_servers
+from flows.drift import publish_drift
 from flows.locks import hold
 from flows.operation import operation
 from flows.publish import conclude, failures_of, publish_plan
@@ -51,6 +52,8 @@ def prepare_server(
         gathered = join(read_server_facts.map(list(nodes.values()), list(desired.values())))
         plan = plan_fleet({seen.host: (desired[seen.host], seen.value) for seen in gathered if seen.value})
         publish_plan(ABOUT, plan)
+        if dry_run:
+            publish_drift(ABOUT, (plan,))
         unread = {seen.host: seen.error for seen in gathered if seen.error is not None}
         outcomes = failures_of("read server", unread) + failures_of("plan server", dict(plan.refused))
         if not dry_run:

@@ -19,6 +19,7 @@ from __future__ import annotations
 from prefect.client.schemas.objects import State
 
 from blocks import Pack
+from flows.drift import publish_drift
 from flows.locks import hold
 from flows.operation import operation
 from flows.prepare_server import UnixId
@@ -44,6 +45,8 @@ def provision_pack(
     with hold(target):
         work = plan_provision(target, target.nodes, uid, gid, fix_ids=fix_ids)
         publish_plan(about, *work.plans)
+        if dry_run:
+            publish_drift(about, work.plans)
         outcomes = work.unread
         if not dry_run:
             outcomes += provision(work)

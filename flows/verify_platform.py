@@ -5,6 +5,8 @@ Effect: the current release is compared with what was verified there, file by fi
     data directories, database access and vhosts of every site are compared with what is desired; every site
     is asked for through every server. What differs is put right: a server without the release, or with a
     changed one, gets it again, as long as the source still is what was deployed. Nothing newer is deployed.
+    With `every file`, the content of each is read as well, which finds what a listing cannot; what
+    differs is named and fails the run. All that differed is in the table `drift-verify-<platform>`.
     A pack's slave whose php-fpm was not told of the last switch is told.
 Rollback: vhosts that do not hold go back by themselves; so does a release that a site does not run on.
 Safe to re-run? Yes. A second run changes nothing and says so.
@@ -14,9 +16,11 @@ Safe to re-run? Yes. A second run changes nothing and says so.
 
 from __future__ import annotations
 
+from prefect import unmapped
 from prefect.client.schemas.objects import State
 
 from blocks import Platform
+from flows.controller import work_directory
 from flows.convergence import (
     Convergence,
     close_databases,
@@ -25,22 +29,29 @@ from flows.convergence import (
     plan_convergence,
     serve_everywhere,
 )
+from flows.drift import publish_drift
+from flows.gather import gather
 from flows.locks import hold
 from flows.operation import operation
 from flows.packs import Standing, follow_master, look_at_pack
 from flows.publish import conclude, publish_plan
 from flows.registry import list_sites_of
 from flows.release import Deployment, carry_out, plan_repair
+from tasks.code import audit_release, read_code
+from tasks.code.build import load_manifest
+from tasks.fleet import Target
 from tasks.outcome import Outcomes
 from tasks.packs import FollowPlan
+from tasks.steps import join_outcomes
 
 
 @operation("verify-platform", runbook=__doc__, run_name="verify {platform.name}")
-def verify_platform(platform: Platform, dry_run: bool = False) -> State[Outcomes]:
+def verify_platform(platform: Platform, every_file: bool = False, dry_run: bool = False) -> State[Outcomes]:
     """Converge one platform and its sites to what is registered.
 
     Args:
         platform: The platform to verify.
+        every_file: Read the content of every file of the release, too; takes a node seconds to minutes.
         dry_run: Only show what differs.
     """
     fleet, about = platform.resolve(), f"verify {platform.name}"
@@ -55,14 +66,34 @@ def verify_platform(platform: Platform, dry_run: bool = False) -> State[Outcomes
         failed = outcomes.failed_hosts
         alive = fleet.only(set(fleet.node_names) - failed)
         work = plan_convergence(fleet, sites, without=failed) if sites and alive.nodes else None
-        publish_plan(about, *(repair.plans if repair else late), *(work.plans if work else ()))
+        plans = (*(repair.plans if repair else late), *(work.plans if work else ()))
+        publish_plan(about, *plans)
         outcomes += work.unread if work else Outcomes()
+        checked = read_every_file(platform.name, alive) if every_file else Outcomes()
+        publish_drift(about, plans, checked)
         if not dry_run:
             outcomes += carry_out(repair) if repair else Outcomes()
             for plan in late:
                 outcomes += follow_master(plan, alive, plan.release)
             outcomes += converge(work)
+            checked = read_every_file(platform.name, alive) if checked.failed else checked
+        outcomes += checked
     return conclude(about, outcomes)
+
+
+def read_every_file(platform: str, fleet: Target) -> Outcomes:
+    """Every file of the current release was read where it was written; a failed Outcome says what differs.
+
+    A release whose manifest is on another controller only cannot be compared with anything, and is left out.
+    """
+    facts = gather("read releases", read_code.map(fleet.writers, unmapped(platform)))
+    asked = []
+    for node in fleet.writers:
+        release = facts.seen[node.name].current_release if node.name in facts.seen else None
+        manifest = load_manifest(work_directory(), release.content) if release else None
+        if release and manifest:
+            asked.append(audit_release.submit(node, platform, release.name, manifest))
+    return join_outcomes(asked)
 
 
 def find_late(platform: str, repair: Deployment | None, standing: Standing) -> tuple[FollowPlan, ...]:

@@ -1,0 +1,149 @@
+"""The runs that resync-all starts, a few at a time, and what each of them found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+)
+from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.futures import PrefectFuture, as_completed
+from prefect.runtime import flow_run as this_run
+
+from blocks import Cluster, Pack, Platform, WebServer
+from blocks.inventory_block import InventoryBlock
+from tasks.outcome import Outcome
+
+POLL_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run to start: what it is about, of which deployment, with what; `repairs` when it may change."""
+
+    kind: str
+    name: str
+    deployment: str
+    parameters: Mapping[str, Any]
+    repairs: bool = False
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run found: `rows` of subject, host and difference; `error` when it did not end well."""
+
+    job: Job
+    run: str = ""
+    rows: tuple[Mapping[str, str], ...] = ()
+    error: str = ""
+
+    def as_rows(self) -> list[dict[str, str]]:
+        """Rows of the drift report, all with the same columns."""
+        if self.job.repairs:
+            result = "not repaired: the run failed" if self.error else "repaired"
+        else:
+            result = "reported"
+        return [{"of": self.job.title, **row, "result": result, "run": self.run} for row in self.rows]
+
+    def as_outcome(self) -> Outcome:
+        """The run as a line of the outcome table."""
+        said = f"{len(self.rows)} difference(s)" if self.rows else "" if self.error else "as it should be"
+        changed = self.job.repairs and bool(self.rows) and not self.error
+        return Outcome(self.job.title, self.job.deployment, changed, said, self.error or None)
+
+
+def list_jobs(uid: int, gid: int, *, every_file: bool, dry_run: bool) -> tuple[Job, ...]:
+    """A job for every cluster, pack, platform, and server that carries a platform alone."""
+    ids = {"uid": uid, "gid": gid, "dry_run": True}
+    platforms = Platform.find_all()
+    alone = {p.target.name for p in platforms.values() if isinstance(p.target, WebServer)}
+    groups = [("cluster", name, found.servers) for name, found in Cluster.find_all().items()]
+    groups += [("server", name, [name]) for name in alone]
+    jobs = [
+        Job(kind, name, "prepare-server", {"servers": list(servers), **ids})
+        for kind, name, servers in sorted(groups, key=lambda group: group[:2])
+    ]
+    for name, pack in sorted(Pack.find_all().items()):
+        jobs.append(Job("pack", name, "provision-pack", {"pack": refer_to(pack), **ids}))
+    for name, platform in sorted(platforms.items()):
+        repairs = platform.on_drift == "repair" and not dry_run
+        wanted = {"platform": refer_to(platform), "every_file": every_file, "dry_run": not repairs}
+        jobs.append(Job("platform", name, "verify-platform", wanted, repairs))
+    return tuple(jobs)
+
+
+def refer_to(block: InventoryBlock) -> dict[str, Any]:
+    """A block as a parameter of another run: named, never sent."""
+    return {"$ref": {"block_document_id": str(block._block_document_id)}}
+
+
+def run_bounded(jobs: Sequence[Job], at_once: int, seconds: float) -> tuple[Report, ...]:
+    """Every job's report, in the jobs' order; never more than `at_once` of their runs at a time."""
+    started: list[PrefectFuture[Report]] = []
+    waiting: set[PrefectFuture[Report]] = set()
+    for job in jobs:
+        if len(waiting) >= at_once:
+            waiting.discard(next(iter(as_completed(list(waiting)))))
+        future = resync.submit(job, seconds)
+        started.append(future)
+        waiting.add(future)
+    return tuple(future.result() for future in started)
+
+
+@task(name="resync", task_run_name="resync {job.title}", cache_policy=NO_CACHE, persist_result=False)
+def resync(job: Job, seconds: float) -> Report:
+    """The job's run has ended, well or not, or was not waited for any longer."""
+    try:
+        run = run_deployment(
+            f"{job.deployment}/{job.deployment}",
+            parameters=dict(job.parameters),
+            flow_run_name=f"resync {job.title}",
+            timeout=seconds,
+            poll_interval=POLL_SECONDS,
+            # A task that is tried again after a lost answer goes on with the run that it started.
+            idempotency_key=f"{this_run.get_id()}-{job.kind}-{job.name}",
+        )
+    except ObjectNotFound:
+        return Report(job, error=f"there is no deployment {job.deployment}; run `packmaster bootstrap`")
+    except PrefectHTTPStatusError as refused:
+        return Report(job, error=f"the server refused the run: {refused.response.text[:500]}")
+    if not isinstance(run, FlowRun):
+        raise TypeError(f"run_deployment returned {type(run).__name__}")
+    report = Report(job, run.name, read_rows(run), judge(run, seconds))
+    get_run_logger().info("%s", report.as_outcome())
+    return report
+
+
+def judge(run: FlowRun, seconds: float) -> str:
+    """Why the run did not end well, or nothing."""
+    state = run.state
+    if state is None or not state.is_final():
+        seen = "no worker took it" if run.start_time is None else "it is still running"
+        return f"it did not end within {seconds:.0f} s: {seen}"
+    return "" if state.is_completed() else f"{state.name}: {state.message or 'without a message'}"
+
+
+def read_rows(run: FlowRun) -> tuple[Mapping[str, str], ...]:
+    """The rows of the run's drift table."""
+    of_run = ArtifactFilter(
+        flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]), key=ArtifactFilterKey(like_="drift-%")
+    )
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=of_run)
+    tables = [json.loads(each.data) for each in found if isinstance(each.data, str)]
+    return tuple(row for table in tables for row in table if "subject" in row)

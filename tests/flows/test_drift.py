@@ -1,0 +1,93 @@
+"""One report of everything that differs, and the runs that find it: bounded, and each for itself."""
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from flows import resync
+from flows.drift import describe_drift
+from flows.resync import Job, Report, run_bounded
+from flows.resync_all import publish_report
+from tasks.nfs.plan import ProvisionPlan
+from tasks.outcome import Outcome
+from tasks.servers.plan import FleetPlan, ServerPlan
+from tasks.servers.steps import RunService
+
+
+def test_only_what_differs_is_told() -> None:
+    plan = FleetPlan(
+        (ServerPlan("web1"), ServerPlan("web2", (RunService("apache2"),))), (("web3", "is old"),)
+    )
+    found = list(describe_drift(plan))
+    assert [(row["subject"], row["host"]) for row in found] == [("services", "web3"), ("services", "web2")]
+    assert found[0]["difference"] == "refused: is old"
+    assert "apache2" in found[1]["difference"]
+    assert not list(describe_drift(FleetPlan((ServerPlan("web1"),))))
+    assert not list(describe_drift(ProvisionPlan("farm", 5000, 5000)))
+
+
+ROW = {"subject": "code", "host": "web1", "difference": "is not as it was deployed"}
+
+
+@pytest.mark.parametrize(
+    ("repairs", "error", "result"),
+    [(False, "", "reported"), (True, "", "repaired"), (True, "Failed: x", "not repaired: the run failed")],
+)
+def test_a_row_says_what_became_of_it(repairs: bool, error: str, result: str) -> None:
+    job = Job("platform", "blog", "verify-platform", {}, repairs)
+    report = Report(job, "resync platform blog", (ROW,), error)
+    assert report.as_rows()[0]["result"] == result
+    outcome = report.as_outcome()
+    assert (outcome.host, outcome.ok, outcome.changed) == ("platform blog", not error, repairs and not error)
+
+
+def test_runs_are_bounded_and_their_reports_in_order(
+    prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside: list[str] = []
+    most: list[int] = []
+    lock = threading.Lock()
+
+    @task(cache_policy=NO_CACHE)
+    def slow(job: Job, seconds: float) -> Report:
+        with lock:
+            inside.append(job.name)
+            most.append(len(inside))
+        time.sleep(0.2)
+        with lock:
+            inside.remove(job.name)
+        return Report(job, error="it failed" if job.name == "3" else "")
+
+    monkeypatch.setattr(resync, "resync", slow)
+
+    @flow
+    def run() -> Any:
+        return run_bounded([Job("platform", str(n), "verify-platform", {}) for n in range(7)], 3, 60)
+
+    reports = run()
+    assert [report.job.name for report in reports] == [str(n) for n in range(7)]
+    assert [report.error for report in reports if report.error] == ["it failed"]
+    assert max(most) == 3
+
+
+def test_the_report_names_what_it_does_not_know(prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[str, str]] = []
+    monkeypatch.setattr("flows.resync_all.announce", lambda event, name, payload: told.append(payload))
+    good = Report(Job("platform", "blog", "verify-platform", {}), "resync platform blog", (ROW,))
+    bad = Report(Job("pack", "farm", "provision-pack", {}), error="Crashed: gone")
+
+    @flow
+    def run() -> Any:
+        return publish_report((good, bad))
+
+    assert [row["of"] for row in run()] == ["platform blog"]
+    (payload,) = told
+    assert payload["headline"] == "1 difference(s) on web1. NOT KNOWN of pack farm: the run failed."
+    assert payload["drift"] == "web1: code: is not as it was deployed"
+    assert bad.as_outcome() == Outcome(
+        "pack farm", "provision-pack", False, "as it should be", "Crashed: gone"
+    )
