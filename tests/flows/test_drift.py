@@ -88,6 +88,4 @@ def test_the_report_names_what_it_does_not_know(prefect_server: str, monkeypatch
     (payload,) = told
     assert payload["headline"] == "1 difference(s) on web1. NOT KNOWN of pack farm: the run failed."
     assert payload["drift"] == "web1: code: is not as it was deployed"
-    assert bad.as_outcome() == Outcome(
-        "pack farm", "provision-pack", False, "as it should be", "Crashed: gone"
-    )
+    assert bad.as_outcome() == Outcome("pack farm", "provision-pack", error="Crashed: gone")
