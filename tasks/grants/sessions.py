@@ -13,7 +13,7 @@ import pymysql
 from pymysql.connections import Connection
 
 from tasks.grants.connection import error_code, translated
-from tasks.grants.effective import host_matches
+from tasks.grants.effective import login_account
 from tasks.grants.values import Account, GrantFacts
 
 _GONE_ALREADY = 1094
@@ -25,20 +25,19 @@ def end_sessions(
     """No session of the accounts in `leaving` is left; return how many were ended.
 
     To be called when they are locked, so that there are no new ones. `facts` are of before: of a user of whom
-    no account stays every session is ended, of the others those from the addresses that leave. A session that
-    the server shows under a name instead of an address belongs to none of these. Raises AccessDenied where
+    no account stays every session is ended, of others those whose login is taken as an account that leaves.
+    One that the server shows under a name instead of an address is none of these. Raises AccessDenied where
     the administering account may not end sessions of others (CONNECTION ADMIN, see setup_sql).
     """
+    users = {account.user for account in leaving}
     staying = {there.account.user for there in facts.accounts if there.account not in leaving}
     ended = 0
     with translated(name, "end sessions of accounts that leave"), connection.cursor() as cursor:
         cursor.execute("SHOW PROCESSLIST")
         for session, user, client, *_ in cursor.fetchall():
-            mine = [account for account in leaving if account.user == user]
             address = str(client).rpartition(":")[0].lower().removeprefix("::ffff:")
-            if mine and (
-                user not in staying or any(host_matches(a.host, address, facts.server) for a in mine)
-            ):
+            taken_as = login_account(facts.accounts, user, address, facts.server)
+            if user in users and (user not in staying or taken_as in leaving):
                 ended += _end(connection, int(session))
     return ended
 
