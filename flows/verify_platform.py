@@ -29,6 +29,7 @@ from flows.convergence import (
     plan_convergence,
     serve_everywhere,
 )
+from flows.deployment import Deployment, plan_repair
 from flows.drift import publish_drift
 from flows.gather import gather
 from flows.locks import hold
@@ -36,7 +37,7 @@ from flows.operation import operation
 from flows.packs import Standing, follow_master, look_at_pack
 from flows.publish import conclude, publish_plan
 from flows.registry import list_sites_of
-from flows.release import Deployment, carry_out, plan_repair
+from flows.release import carry_out
 from tasks.code import audit_release, read_code
 from tasks.code.build import load_manifest
 from tasks.fleet import Target
