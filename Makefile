@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-unit test-nodes lint demo demo-cluster down bench bench-code bench-grants engine images sources
+.PHONY: help setup test test-unit test-nodes lint demo demo-cluster down bench bench-code bench-grants bench-orchestration engine images sources
 # Steps share one machine, and their order is what a person follows on the screen.
 .NOTPARALLEL:
 
@@ -8,7 +8,7 @@ PY := .venv/bin/python
 PYTEST := $(PY) -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 help: ## what can be done here
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: demo-cluster ## all of this: WordPress on a cluster of four nodes, then on a pack
 	@if $(PY) -m deployments.demo can-pack; then docker/nodes up pack && $(PY) -m deployments.demo pack; fi
@@ -36,13 +36,16 @@ lint: setup ## ruff and mypy
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 
-bench: setup engine images bench-code bench-grants ## both of the next two, measured beside what you would use instead
+bench: setup engine images bench-code bench-grants bench-orchestration ## all of the next three
 
 bench-code: setup engine images ## how code gets to eight nodes, beside rsync and Ansible
 	@$(PY) -m bench
 
 bench-grants: setup engine images ## 10,000 accounts on MariaDB and MySQL, beside Ansible and Aegir's way
 	@$(PY) -m bench.grants
+
+bench-orchestration: setup engine images ## what Prefect costs a task run, on 4 to 256 hosts
+	@$(PY) -m bench.orchestration
 
 setup: .venv/.ready ## the virtual environment, and the programs that are called
 

@@ -20,6 +20,7 @@ from deployments.demo_services import SERVER_SETTINGS
 START_SECONDS = 180
 STOP_SECONDS = 20
 TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGESIZE")
 
 
 class Server:
@@ -71,6 +72,12 @@ class Server:
             return 0.0
         return sum(_cpu_of(Path(folder), self._child.pid) for folder in Path("/proc").glob("[0-9]*"))
 
+    def memory_mb(self) -> float:
+        """What the server's processes have in memory now."""
+        if self._child is None:
+            return 0.0
+        return sum(_memory_of(Path(folder), self._child.pid) for folder in Path("/proc").glob("[0-9]*")) / 1e6
+
     def _answers(self) -> bool:
         try:
             return httpx.get(f"{self.api_url}/health", timeout=5).status_code == 200
@@ -79,14 +86,22 @@ class Server:
 
 
 def _cpu_of(process: Path, group: int) -> float:
-    """CPU seconds of a process and its ended children if it is of that group (proc(5), stat)."""
+    """CPU seconds of a process and its ended children if it is of that group."""
+    return sum(map(int, _stat_of(process, group)[11:15])) / TICKS
+
+
+def _memory_of(process: Path, group: int) -> int:
+    """Bytes of a process that are in memory if it is of that group."""
+    return sum(map(int, _stat_of(process, group)[21:22])) * PAGE
+
+
+def _stat_of(process: Path, group: int) -> list[str]:
+    """What proc(5) calls stat, from the state on, if the process is of that group; else nothing."""
     try:
         fields = (process / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     except OSError:
-        return 0.0
-    if int(fields[2]) != group:
-        return 0.0
-    return sum(map(int, fields[11:15])) / TICKS
+        return []
+    return fields if int(fields[2]) == group else []
 
 
 def _free_port() -> int:
