@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-unit test-nodes lint demo demo-cluster down bench bench-code bench-grants bench-orchestration engine images sources
+.PHONY: help setup test test-unit test-nodes lint demo demo-cluster down bench bench-code bench-grants bench-orchestration engine images sources browser
 # Steps share one machine, and their order is what a person follows on the screen.
 .NOTPARALLEL:
 
@@ -22,13 +22,13 @@ down: ## stop what `make demo` started, and nothing else
 	@docker/nodes down
 	@docker/engine stop
 
-test: setup engine images sources ## everything: unit, policy and real nodes
+test: setup engine images sources browser ## everything: unit, policy and real nodes
 	@$(PYTEST)
 
 test-unit: setup ## what needs no Docker
 	@$(PYTEST) -m "not nodes"
 
-test-nodes: setup engine images sources ## only what runs on real nodes
+test-nodes: setup engine images sources browser ## only what runs on real nodes
 	@$(PYTEST) -m nodes
 
 lint: setup ## ruff and mypy
@@ -61,3 +61,6 @@ images: engine
 
 sources: engine
 	@docker/wordpress
+
+browser:
+	@docker/browser

@@ -15,10 +15,11 @@ Safe to re-run? Yes, also after a kill: what is there is kept, passwords and ins
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated
 
 from prefect import unmapped
 from prefect.client.schemas.objects import State
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from blocks import DatabaseServer, Platform, Site, site_block_name
 from flows.convergence import (
@@ -39,15 +40,17 @@ from flows.publish import announce, conclude, publish_plan
 from flows.registry import refuse_taken_names
 from tasks.code import read_code
 from tasks.errors import PlanRefused
-from tasks.names import check_host_name
+from tasks.names import HOST_NAME_PATTERN, check_host_name
 from tasks.outcome import Outcomes
 from tasks.sites import install_site, new_password
 from tasks.steps import join_outcomes
 
+Uri = Annotated[str, Field(json_schema_extra={"pattern": HOST_NAME_PATTERN})]
+
 
 @operation("add-site", runbook=__doc__, run_name="add {uri}")
 def add_site(
-    uri: str,
+    uri: Uri,
     platform: Platform,
     database: DatabaseServer,
     aliases: list[str] | None = None,

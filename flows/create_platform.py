@@ -26,16 +26,17 @@ from flows.operation import operation
 from flows.registry import list_sites_of
 from flows.release import deploy
 from tasks.errors import PlanRefused
-from tasks.names import check_slug
+from tasks.names import SLUG_PATTERN, check_slug
 from tasks.outcome import Outcomes
 
+Name = Annotated[str, Field(json_schema_extra={"pattern": SLUG_PATTERN})]
 Keep = Annotated[int, Field(ge=2, le=50)]
 Quorum = Annotated[int, Field(ge=1)] | None
 
 
 @operation("create-platform", runbook=__doc__, run_name="create {platform}")
 def create_platform(
-    platform: str,
+    platform: Name,
     target: Cluster | Pack | WebServer,
     source: str,
     ref: str = "",

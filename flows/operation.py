@@ -21,6 +21,7 @@ R = TypeVar("R")
 
 # Threads that wait for hosts; more hosts than this are worked on in turn.
 FAN_OUT = 32
+ABBREVIATIONS = frozenset({"gid", "uid", "uri"})
 
 
 def operation(
@@ -55,6 +56,14 @@ def operation(
             flow_run_name=run_name,
             task_runner=ThreadPoolTaskRunner(max_workers=FAN_OUT),  # type: ignore[arg-type]  # invariant
         )
-        return cast("Flow[P, State[R]]", made(run))
+        return title_fields(cast("Flow[P, State[R]]", made(run)))
 
     return decorate
+
+
+def title_fields(made: Flow[P, State[R]]) -> Flow[P, State[R]]:
+    """The form calls the fields as people do: `keep_releases` is "Keep releases", `uid` is "UID"."""
+    for name, field in made.parameters.properties.items():
+        words = name.replace("_", " ")
+        field["title"] = words.upper() if name in ABBREVIATIONS else words[0].upper() + words[1:]
+    return made

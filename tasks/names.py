@@ -12,6 +12,10 @@ import idna
 
 from tasks.errors import PlanRefused
 
+# For forms, which say at once what a run would refuse later: short enough to be read in a message.
+SLUG_PATTERN = "^[a-z0-9-]{1,48}$"
+HOST_NAME_PATTERN = "^[a-z0-9.-]{1,253}$"
+
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")
 

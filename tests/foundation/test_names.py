@@ -2,13 +2,21 @@
 
 import re
 import shlex
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import PlanRefused
-from tasks.names import check_docroot, check_host_name, check_slug, unique_or_refuse
+from tasks.names import (
+    HOST_NAME_PATTERN,
+    SLUG_PATTERN,
+    check_docroot,
+    check_host_name,
+    check_slug,
+    unique_or_refuse,
+)
 
 SAFE_HOST = re.compile(r"[a-z0-9.-]{1,253}")
 LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
@@ -114,6 +122,17 @@ def test_whatever_passes_is_of_the_safe_alphabet(name: str) -> None:
     assert name not in {".", ".."}
     assert not name.startswith(("-", "."))
     assert not name.endswith(("-", "."))
+
+
+@given(st.one_of(ALMOST_NAMES, st.text()))
+def test_no_form_refuses_what_a_flow_would_take(name: str) -> None:
+    for pattern, check in (
+        (SLUG_PATTERN, lambda: check_slug(name, "name")),
+        (HOST_NAME_PATTERN, lambda: check_host_name(name)),
+    ):
+        with suppress(PlanRefused):
+            check()
+            assert re.search(pattern, name)
 
 
 @given(st.lists(LABEL, min_size=1, max_size=5).filter(lambda labels: not labels[-1].isdigit()))

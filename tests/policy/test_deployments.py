@@ -162,6 +162,14 @@ def test_its_form_explains_every_field(deployment: dict[str, Any]) -> None:
 
 
 @each_deployment
+def test_its_form_calls_every_field_as_people_do(deployment: dict[str, Any]) -> None:
+    properties = load_flow(deployment).parameters.properties
+    titles = [field["title"] for field in properties.values()]
+    assert [title for title in titles if "_" in title or not title[0].isupper()] == []
+    assert len(set(titles)) == len(titles)
+
+
+@each_deployment
 def test_its_form_asks_for_no_secret(deployment: dict[str, Any]) -> None:
     """Parameters are stored and logged in plain text; secrets are in blocks, and named."""
     schema = load_flow(deployment).parameters

@@ -1,0 +1,81 @@
+"""A person at the UI: a real Chromium, what is on its screen, and a picture of each screen to look at."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+QUIET = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+SECONDS = 20
+RUN_SECONDS = 60
+
+
+@dataclass
+class Person:
+    """Somebody who reads what is on the screen and clicks on it."""
+
+    page: Page
+    folder: Path
+    seen: list[Path] = field(default_factory=list)
+
+    def look(self, name: str) -> None:
+        """Keep a picture of the whole page, for whoever wants to see it."""
+        path = self.folder / f"{len(self.seen) + 1:02}-{name}.png"
+        self.page.screenshot(path=path, full_page=True)
+        self.seen.append(path)
+
+    def sees(self, text: str | re.Pattern[str], seconds: float = SECONDS) -> None:
+        """The text is on the screen, now or soon."""
+        expect(self.page.get_by_text(text).first).to_be_visible(timeout=seconds * 1000)
+
+    def follow(self, name: str) -> None:
+        self.page.get_by_role("link", name=name, exact=True).first.click()
+
+    def press(self, name: str) -> None:
+        self.page.get_by_role("button", name=name, exact=True).first.click()
+
+    def choose(self, item: str) -> None:
+        """Take an item of the menu or list that is open."""
+        items = self.page.get_by_role("menuitem", name=item, exact=True)
+        items.or_(self.page.get_by_role("option", name=item, exact=True)).first.click()
+
+    def field(self, label: str) -> Locator:
+        """A field of a form by what stands above it, also when that says that it is optional."""
+        return self.page.get_by_label(re.compile(rf"^{re.escape(label)}( \(Optional\))?$"))
+
+    def tab(self, name: str) -> None:
+        self.page.get_by_role("tab", name=name, exact=True).click()
+
+    def row(self, *texts: str) -> Locator:
+        """The row of a table that has all of the texts."""
+        rows = self.page.get_by_role("row")
+        for text in texts:
+            rows = rows.filter(has_text=text)
+        return rows.first
+
+
+@contextmanager
+def sit_down(url: str, folder: Path) -> Iterator[Person]:
+    """Somebody with a browser in front of the UI, where nobody was before."""
+    chromium = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
+    if chromium is None:
+        pytest.fail("there is no Chromium: docker/browser installs it", pytrace=False)
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=list(QUIET))
+        page = browser.new_page(base_url=url, viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(SECONDS * 1000)
+        try:
+            yield Person(page, folder)
+        finally:
+            browser.close()
