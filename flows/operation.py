@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable
 from functools import wraps
 from inspect import get_annotations, signature
@@ -21,6 +23,7 @@ R = TypeVar("R")
 
 # Threads that wait for hosts; more hosts than this are worked on in turn.
 FAN_OUT = 32
+KINDS = {"null": "Leave empty", "integer": "Number", "array": "List", "string": "Text"}
 ABBREVIATIONS = frozenset({"gid", "uid", "uri"})
 
 
@@ -52,7 +55,7 @@ def operation(
         run.__signature__ = signature(function, eval_str=True)  # type: ignore[attr-defined]  # PEP 362
         made = flow(
             name=name,
-            description=runbook,
+            description=render_runbook(runbook),
             flow_run_name=run_name,
             task_runner=ThreadPoolTaskRunner(max_workers=FAN_OUT),  # type: ignore[arg-type]  # invariant
         )
@@ -61,9 +64,22 @@ def operation(
     return decorate
 
 
+def render_runbook(runbook: str | None) -> str:
+    """The runbook as markdown, each of its parts a paragraph: the UI would make one of all of them."""
+    return re.sub(
+        r"^([A-Z0-9][^:?\n]{0,20}[:?])", r"\n**\1**", inspect.cleandoc(runbook or ""), flags=re.MULTILINE
+    )
+
+
 def title_fields(made: Flow[P, State[R]]) -> Flow[P, State[R]]:
-    """The form calls the fields as people do: `keep_releases` is "Keep releases", `uid` is "UID"."""
+    """The form calls the fields as people do: `keep_releases` is "Keep releases", `uid` is "UID".
+
+    Where a field may be left empty, the UI shows one tab for each kind of value; they are named alike.
+    """
     for name, field in made.parameters.properties.items():
         words = name.replace("_", " ")
         field["title"] = words.upper() if name in ABBREVIATIONS else words[0].upper() + words[1:]
+        for kind in field.get("anyOf", ()):
+            if kind.get("type") in KINDS:
+                kind["title"] = KINDS[kind["type"]]
     return made
