@@ -7,6 +7,7 @@ from typing import Literal
 from prefect import get_run_logger, pause_flow_run
 from prefect.exceptions import FlowPauseTimeout
 from prefect.input import RunInput
+from pydantic import Field
 
 from tasks.errors import PlanRefused
 
@@ -16,8 +17,16 @@ POLL_SECONDS = 1
 class FailoverApproval(RunInput):
     """The form: `approve`, and the name of a server that somebody has put out of action by hand."""
 
-    approve: Literal["no", "yes"] = "no"
-    fenced_by_hand: str = ""
+    approve: Literal["no", "yes"] = Field(
+        default="no",
+        title="Approve",
+        description="Shall the plan above be carried out? With no, nothing is touched.",
+    )
+    fenced_by_hand: str = Field(
+        default="",
+        title="Fenced by hand",
+        description="The server that you have switched off yourself, by name, when Packmaster could not; else empty.",
+    )
 
 
 def ask_approval(about: str, text: str, seconds: int) -> FailoverApproval:

@@ -107,6 +107,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(part_of_bed(item)))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse to begin where tests of one bed would be dealt out to several processes, one by one."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        for item in session.items:
+            if HERE in item.path.parents and "@" not in item.nodeid:
+                pytest.exit(f"{item.nodeid}: pytest-xdist ignores its group; run `make setup`", returncode=4)
+
+
 def part_of_bed(item: pytest.Item) -> str:
     if "pack_bed" in getattr(item, "fixturenames", ()):
         return "pack"

@@ -236,7 +236,7 @@ def test_a_run_that_waits_is_approved(operator: Person, service: Service) -> Non
     for line in TEXT.splitlines():
         operator.sees(line)
     operator.look("approval")
-    operator.field("Approve").click()
+    operator.press("Select Approve")
     operator.choose("yes")
     operator.field("Fenced by hand").fill("nfs1")
     operator.look("approval-filled")
