@@ -25,7 +25,7 @@ class FailoverApproval(RunInput):
     fenced_by_hand: str = Field(
         default="",
         title="Fenced by hand",
-        description="The server that you have switched off yourself, by name, when Packmaster could not; else empty.",
+        description="Name of the server that you have switched off yourself, if you did.",
     )
 
 
