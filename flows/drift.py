@@ -44,13 +44,21 @@ def describe_drift(plan: Plan) -> Iterator[dict[str, str]]:
     for row in plan.as_rows():
         left = dict(row)
         host = left.pop("host", "") or left.pop("account", "") or left.get("site", "")
-        if isinstance(plan, ReleasePlan) and not (left["stage"] or left["switch from"]):
+        if isinstance(plan, ReleasePlan) and not _lacks(plan, host):
             continue
         if isinstance(plan, FleetPlan | ProvisionPlan):
             order = left.pop("order")
             if not order and not left["step"].startswith("refused"):
                 continue
         yield {"subject": SUBJECTS[type(plan)], "host": host, "difference": _tell(plan, left)}
+
+
+def _lacks(plan: ReleasePlan, host: str) -> bool:
+    """Whether the code on a host is not what it should be. An intact release may get a new name all the same,
+    when another host's is spoiled: all have one name for it.
+    """
+    part = plan.for_host(host)
+    return (part.stage or part.switch) and part.base_content != plan.content
 
 
 def _tell(plan: Plan, row: dict[str, str]) -> str:

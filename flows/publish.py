@@ -10,11 +10,14 @@ from typing import Protocol
 from prefect import get_run_logger
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
 from prefect.events import emit_event
 from prefect.states import Completed
 
 from tasks.errors import PlanRefused
 from tasks.outcome import Outcome, Outcomes
+
+EXPLAINED = 10
 
 
 class Plan(Protocol):
@@ -56,10 +59,11 @@ def publish_table(kind: str, about: str, rows: Sequence[Mapping[str, str]], head
 
 def publish_outcomes(about: str, outcomes: Outcomes) -> None:
     """Show what every step did on every host as the table `outcome-<about>`, failures first."""
+    headline = summarise(outcomes, dry_run=is_dry_run())
     create_table_artifact(
         key=artifact_key("outcome", about),
         table=_in_columns(outcomes.as_rows()),
-        description=f"**Outcome for {about}.** {summarise(outcomes)}",
+        description=f"**Outcome for {about}.** {headline}{explain(outcomes)}",
     )
     for outcome in outcomes.failed:
         announce(
@@ -78,13 +82,30 @@ def explaining(about: str, unread: Outcomes) -> Generator[None]:
         raise
 
 
-def summarise(outcomes: Outcomes) -> str:
+def explain(outcomes: Outcomes) -> str:
+    """Why it failed, in full, for above the table: there, a message of many lines is one long line."""
+    shown = outcomes.failed[:EXPLAINED]
+    texts = [(o, (o.error or "").strip().replace("```", "'''")) for o in shown]
+    more = len(outcomes.failed) - len(shown)
+    rest = f"\n\nand {more} more, which the table has" if more else ""
+    return "".join(f"\n\n**{o.host}**, {o.step}:\n\n```\n{text}\n```" for o, text in texts) + rest
+
+
+def is_dry_run() -> bool:
+    """Whether the flow that runs was told to do nothing."""
+    context = FlowRunContext.get()
+    return bool(context and (context.parameters or {}).get("dry_run"))
+
+
+def summarise(outcomes: Outcomes, *, dry_run: bool = False) -> str:
     """One sentence: how many hosts changed, and which failed."""
     hosts = {outcome.host for outcome in outcomes}
     changed = {outcome.host for outcome in outcomes.changed}
     if outcomes.failed:
         names = ", ".join(sorted(outcomes.failed_hosts))
         return f"FAILED on {names}; {len(hosts - outcomes.failed_hosts)} of {len(hosts)} hosts are fine."
+    if dry_run and not changed:
+        return "A dry run: nothing was touched. What would be done is in the plan."
     if not changed:
         return f"Nothing changed: {len(hosts)} of {len(hosts)} hosts are as desired."
     return f"{len(outcomes.changed)} steps changed something on {len(changed)} of {len(hosts)} hosts."
@@ -94,7 +115,7 @@ def conclude(about: str, outcomes: Outcomes) -> State[Outcomes]:
     """Publish the outcomes; return the flow's final state, or raise HostsFailed with all of them."""
     publish_outcomes(about, outcomes)
     outcomes.raise_if_failed()
-    return Completed(message=summarise(outcomes), data=outcomes)
+    return Completed(message=summarise(outcomes, dry_run=is_dry_run()), data=outcomes)
 
 
 def announce(event: str, name: str, payload: Mapping[str, str] | None = None) -> None:

@@ -12,6 +12,7 @@ from flows import resync
 from flows.drift import describe_drift
 from flows.resync import Job, Report, run_bounded
 from flows.resync_all import publish_report
+from tasks.code.release import HostPlan, ReleasePlan
 from tasks.nfs.plan import ProvisionPlan
 from tasks.outcome import Outcome
 from tasks.servers.plan import FleetPlan, ServerPlan
@@ -28,6 +29,14 @@ def test_only_what_differs_is_told() -> None:
     assert "apache2" in found[1]["difference"]
     assert not list(describe_drift(FleetPlan((ServerPlan("web1"),))))
     assert not list(describe_drift(ProvisionPlan("farm", 5000, 5000)))
+
+
+def test_a_host_is_not_told_for_what_another_has_spoiled() -> None:
+    intact = HostPlan("web1", stage=True, base="old", base_content="c1", switch=True, previous="old")
+    spoiled = HostPlan("web2", stage=True, switch=True, previous="old")
+    behind = HostPlan("web3", stage=True, base="older", base_content="c0", switch=True, previous="older")
+    plan = ReleasePlan("blog", "new", "c1", (intact, spoiled, behind, HostPlan("web4", prune=("x",))), 4)
+    assert [row["host"] for row in describe_drift(plan)] == ["web2", "web3"]
 
 
 ROW = {"subject": "code", "host": "web1", "difference": "is not as it was deployed"}

@@ -16,6 +16,7 @@ from flows.publish import (
     announce,
     artifact_key,
     conclude,
+    explain,
     failures_of,
     publish_plan,
     summarise,
@@ -177,6 +178,23 @@ def test_an_event_reaches_the_server(prefect_server: str) -> None:
 )
 def test_the_sentence_counts_hosts(outcomes: Outcomes, sentence: str) -> None:
     assert summarise(outcomes) == sentence
+
+
+def test_a_dry_run_does_not_say_that_all_is_well() -> None:
+    assert "A dry run: nothing was touched." in summarise(Outcomes((Outcome("a", "x"),)), dry_run=True)
+    failed = Outcomes((Outcome("a", "x", error="e"),))
+    assert summarise(failed, dry_run=True) == summarise(failed)
+
+
+def test_a_failure_is_explained_above_the_table() -> None:
+    long = "php-fpm: the configuration is wrong:\n  line 3: ``` unknown"
+    text = explain(Outcomes((Outcome("web1", "reload", error=long), Outcome("web2", "reload"))))
+    assert text == (
+        "\n\n**web1**, reload:\n\n```\nphp-fpm: the configuration is wrong:\n  line 3: ''' unknown\n```"
+    )
+    many = explain(Outcomes(tuple(Outcome(f"web{n}", "x", error="e") for n in range(13))))
+    assert many.endswith("and 3 more, which the table has")
+    assert explain(Outcomes((Outcome("web1", "x"),))) == ""
 
 
 def test_hosts_that_could_not_be_planned_for_are_failures() -> None:
