@@ -32,7 +32,9 @@ class FailoverApproval(RunInput):
 def ask_approval(about: str, text: str, seconds: int) -> FailoverApproval:
     """Wait for a person who has read `text`; raises PlanRefused when they say no, or nothing in time."""
     form = FailoverApproval.with_initial_data(description=f"**{about}**\n\n```\n{text}\n```")
-    get_run_logger().warning("waiting up to %d s for approval: %s", seconds, about)
+    get_run_logger().warning(
+        "waiting up to %d s for approval (in the UI: the menu at the top right, Resume): %s", seconds, about
+    )
     try:
         answer = pause_flow_run(
             wait_for_input=form, timeout=seconds, poll_interval=POLL_SECONDS, key="approve"

@@ -50,7 +50,7 @@ def describe_drift(plan: Plan) -> Iterator[dict[str, str]]:
             order = left.pop("order")
             if not order and not left["step"].startswith("refused"):
                 continue
-        yield {"subject": SUBJECTS[type(plan)], "host": host, "difference": _tell(plan, left)}
+        yield {"subject": SUBJECTS[type(plan)], "host": host, "difference": _tell(plan, host, left)}
 
 
 def _lacks(plan: ReleasePlan, host: str) -> bool:
@@ -61,7 +61,8 @@ def _lacks(plan: ReleasePlan, host: str) -> bool:
     return (part.stage or part.switch) and part.base_content != plan.content
 
 
-def _tell(plan: Plan, row: dict[str, str]) -> str:
+def _tell(plan: Plan, host: str, row: dict[str, str]) -> str:
     if isinstance(plan, ReleasePlan):
-        return f"is not the release {row['release']} as it was deployed"
+        previous = plan.for_host(host).previous
+        return f"the release {previous} is not as it was deployed" if previous else "there is no release"
     return "; ".join(value for value in row.values() if value)

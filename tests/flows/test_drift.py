@@ -35,8 +35,13 @@ def test_a_host_is_not_told_for_what_another_has_spoiled() -> None:
     intact = HostPlan("web1", stage=True, base="old", base_content="c1", switch=True, previous="old")
     spoiled = HostPlan("web2", stage=True, switch=True, previous="old")
     behind = HostPlan("web3", stage=True, base="older", base_content="c0", switch=True, previous="older")
-    plan = ReleasePlan("blog", "new", "c1", (intact, spoiled, behind, HostPlan("web4", prune=("x",))), 4)
-    assert [row["host"] for row in describe_drift(plan)] == ["web2", "web3"]
+    new = HostPlan("web5", stage=True, switch=True)
+    plan = ReleasePlan("blog", "new", "c1", (intact, spoiled, behind, HostPlan("web4", prune=("x",)), new), 5)
+    assert [(row["host"], row["difference"]) for row in describe_drift(plan)] == [
+        ("web2", "the release old is not as it was deployed"),
+        ("web3", "the release older is not as it was deployed"),
+        ("web5", "there is no release"),
+    ]
 
 
 ROW = {"subject": "code", "host": "web1", "difference": "is not as it was deployed"}
