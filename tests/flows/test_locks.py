@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from pydantic import SecretStr
 
 from flows import locks
@@ -103,6 +104,50 @@ def test_flows_with_overlapping_targets_come_one_after_the_other() -> None:
     for thread in threads:
         thread.join(60)
     assert sorted(overlaps) == [["one"], ["three"], ["two"]]
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["deleted", "deleted and made again"])
+def test_a_deleted_limit_lets_nobody_in(again: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither one who waits for it, and for another beside it, nor one who comes when it is there again."""
+    times: dict[str, tuple[float, float]] = {}
+    held, let_go = threading.Event(), threading.Event()
+    deleted, other = f"lock-h1-{again}", f"lock-h2-{again}"
+
+    @flow(flow_run_name="run {name}")
+    def work(name: str, *nodes: str) -> None:
+        with hold(make_target(name, *nodes)):
+            begun = time.monotonic()
+            if name == "one":
+                held.set()
+                let_go.wait(60)
+            times[name] = begun, time.monotonic()
+
+    one = threading.Thread(target=work, args=("one", deleted))
+    two = threading.Thread(target=work, args=("two", deleted, other))
+    one.start()
+    assert held.wait(30)
+    with get_client(sync_client=True) as client:
+        if not again:
+            two.start()
+            wait_for_log(caplog, f"packmaster-server-{deleted} is held by the run run one")
+        client.delete_global_concurrency_limit_by_name(lock_name("server", deleted))
+        if again:
+            fresh = GlobalConcurrencyLimitCreate(name=lock_name("server", deleted), limit=1)
+            client.create_global_concurrency_limit(fresh)
+            two.start()
+    wait_for_log(caplog, "its lock was deleted while run one held it and is at work")
+    assert not times, "let in beside the one who was there"
+    let_go.set()
+    one.join(30)
+    two.join(30)
+    assert times["one"][1] <= times["two"][0]
+
+
+def wait_for_log(caplog: pytest.LogCaptureFixture, text: str, seconds: float = 30) -> None:
+    ends = time.monotonic() + seconds
+    while not any(text in record.getMessage() for record in caplog.records):
+        assert time.monotonic() < ends, [record.getMessage() for record in caplog.records]
+        time.sleep(0.05)
 
 
 HOLDER = """
