@@ -20,6 +20,7 @@ from typing import Any
 API = os.environ["PREFECT_API_URL"]
 LOGIN = os.environ.get("PREFECT_API_AUTH_STRING", "")
 CLIENT = str(uuid.uuid4())
+FOLLOW_SECONDS = 7200
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -46,6 +47,20 @@ def find_token() -> str:
         raise
 
 
+def follow(run: str) -> dict[str, str]:
+    """The state that the run ended in; a server that is restarting is asked again."""
+    ends = time.monotonic() + FOLLOW_SECONDS
+    while time.monotonic() < ends:
+        try:
+            state: dict[str, str] = ask("GET", f"/flow_runs/{run}")["state"]
+            if state["type"] in ENDED:
+                return state
+        except OSError as silent:  # urllib's errors are OSErrors
+            print(f"no answer: {silent}", file=sys.stderr)
+        time.sleep(1)
+    sys.exit(f"the run {run} did not end within {FOLLOW_SECONDS} s")
+
+
 def main(flow: str, parameters: str, key: str = "") -> int:
     """Create the run, follow it, and print how it ended and what its tables say."""
     try:
@@ -57,8 +72,7 @@ def main(flow: str, parameters: str, key: str = "") -> int:
         print(f"refused with {refused.code}: {refused.read().decode()}", file=sys.stderr)
         return 1
     print("run", run["id"])
-    while (state := ask("GET", f"/flow_runs/{run['id']}")["state"])["type"] not in ENDED:
-        time.sleep(1)
+    state = follow(run["id"])
     print(f"{state['name']}: {state['message']}")
     mine = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}, "type": {"any_": ["table"]}}}
     for table in ask("POST", "/artifacts/filter", mine, token):

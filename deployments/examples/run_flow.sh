@@ -9,6 +9,7 @@
 set -euo pipefail
 flow=$1 parameters=$2 key=${3:-$(cat /proc/sys/kernel/random/uuid)}
 client=$(cat /proc/sys/kernel/random/uuid) token=""
+follow_seconds=${FOLLOW_SECONDS:-7200}
 
 ask() { # method, path, body
     # The login is read from standard input: what is in an argument, every user of the machine can see.
@@ -17,22 +18,30 @@ ask() { # method, path, body
         ${3:+--data "$3"} <<<"${PREFECT_API_AUTH_STRING:+user = \"$PREFECT_API_AUTH_STRING\"}"
 }
 
+refuse() {
+    echo "refused: $1" >&2
+    exit 1
+}
+
 # A server without CSRF protection answers 422, and asks for no token.
 token=$(ask GET "/csrf-token?client=$client" 2>/dev/null | jq -r '.token // empty') || token=""
 
-deployment=$(ask GET "/deployments/name/$flow/$flow" | jq -r .id)
+deployment=$(ask GET "/deployments/name/$flow/$flow") || refuse "$deployment"
 wanted=$(jq -n --argjson parameters "$parameters" --arg key "$key" '{parameters: $parameters, idempotency_key: $key}')
-run=$(ask POST "/deployments/$deployment/create_flow_run" "$wanted") || { echo "refused: $run" >&2; exit 1; }
+run=$(ask POST "/deployments/$(jq -r .id <<<"$deployment")/create_flow_run" "$wanted") || refuse "$run"
 id=$(jq -r .id <<<"$run")
 echo "run $id"
 
-while state=$(ask GET "/flow_runs/$id" | jq -c .state); do
-    case $(jq -r .type <<<"$state") in COMPLETED | FAILED | CRASHED | CANCELLED) break ;; esac
+# A server that is restarting is asked again.
+until state=$(ask GET "/flow_runs/$id" | jq -ce .state) &&
+    [[ $(jq -r .type <<<"$state") =~ ^(COMPLETED|FAILED|CRASHED|CANCELLED)$ ]]; do
+    ((SECONDS < follow_seconds)) || refuse "the run did not end within $follow_seconds s"
     sleep 1
 done
 jq -r '"\(.name): \(.message)"' <<<"$state"
 
 # What it planned and what it did, as tables.
-ask POST /artifacts/filter "{\"artifacts\": {\"flow_run_id\": {\"any_\": [\"$id\"]}, \"type\": {\"any_\": [\"table\"]}}}" |
-    jq -r '.[] | "\(.key)\t" + (.data | fromjson[] | [.[]] | join(" | "))'
+tables=$(ask POST /artifacts/filter \
+    "{\"artifacts\": {\"flow_run_id\": {\"any_\": [\"$id\"]}, \"type\": {\"any_\": [\"table\"]}}}")
+jq -r '.[] | .key as $key | .data | fromjson[] | [$key, .[]] | @tsv' <<<"$tables"
 [ "$(jq -r .type <<<"$state")" = COMPLETED ]
