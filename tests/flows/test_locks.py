@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect import flow
@@ -16,7 +17,7 @@ from pydantic import SecretStr
 from flows import locks
 from flows.locks import hold, lock_name
 from tasks.errors import Unreachable
-from tasks.fleet import Database, Node, Target
+from tasks.fleet import Database, Machine, Node, Share, Target
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -85,25 +86,52 @@ def test_a_second_flow_waits_its_time_and_says_for_what(monkeypatch: pytest.Monk
     assert read_slots(lock_name("server", "lock-d3")) == (1, 0)
 
 
-def test_flows_with_overlapping_targets_come_one_after_the_other() -> None:
-    inside: list[str] = []
-    overlaps: list[list[str]] = []
+def make_pack(name: str, master: str, slave: str, share: str) -> Target:
+    nodes = make_target(name, master, slave).nodes
+    server = Machine(f"lock-nfs-{name}", "192.0.2.3", "nfs", SecretStr("key"), ("ssh-ed25519 A",))
+    return Target(name, nodes, master, Share(share, server, server.address, "/srv/c", "/srv/d"))
+
+
+# What two runs have in common and nothing else: a server, a database, the share of two packs.
+IN_COMMON: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
+    "a server": (
+        (make_target("one", "lock-f1", "lock-f2"),),
+        (make_target("two", "lock-f2", "lock-f3"),),
+    ),
+    "a database": (
+        (make_target("one", "lock-f4"), make_database("lock-f")),
+        (make_target("two", "lock-f5"), make_database("lock-f")),
+    ),
+    "a share": (
+        (make_pack("one", "lock-f6", "lock-f7", "lock-f"),),
+        (make_pack("two", "lock-f8", "lock-f9", "lock-f"),),
+    ),
+    "a pack and its slave": (
+        (make_pack("three", "lock-f10", "lock-f11", "lock-g"),),
+        (make_target("two", "lock-f11"),),
+    ),
+}
+
+
+def test_runs_with_one_thing_in_common_come_one_after_the_other() -> None:
+    times: dict[str, list[tuple[float, float]]] = {what: [] for what in IN_COMMON}
 
     @flow
-    def work(name: str, *nodes: str) -> None:
-        with hold(make_target(name, *nodes)):
-            inside.append(name)
-            overlaps.append([*inside])
+    def work(what: str, target: Target, *databases: Database) -> None:
+        with hold(target, *databases):
+            begun = time.monotonic()
             time.sleep(0.3)
-            inside.remove(name)
+            times[what].append((begun, time.monotonic()))
 
-    ways = [("one", "lock-f1", "lock-f2"), ("two", "lock-f2", "lock-f1"), ("three", "lock-f2")]
-    threads = [threading.Thread(target=work, args=way) for way in ways]
+    runs = [(what, *run) for what, both in IN_COMMON.items() for run in both]
+    threads = [threading.Thread(target=work, args=run) for run in runs]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
-    assert sorted(overlaps) == [["one"], ["three"], ["two"]]
+        thread.join(90)
+    for what, intervals in times.items():
+        (_, first_ended), (second_begun, _) = sorted(intervals)
+        assert first_ended <= second_begun, what
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["deleted", "deleted and made again"])
