@@ -12,6 +12,7 @@ from flows import resync
 from flows.drift import describe_drift
 from flows.resync import Job, Report, run_bounded
 from flows.resync_all import publish_report
+from tasks.code.release import HostPlan, ReleasePlan
 from tasks.nfs.plan import ProvisionPlan
 from tasks.outcome import Outcome
 from tasks.servers.plan import FleetPlan, ServerPlan
@@ -28,6 +29,20 @@ def test_only_what_differs_is_told() -> None:
     assert "apache2" in found[1]["difference"]
     assert not list(describe_drift(FleetPlan((ServerPlan("web1"),))))
     assert not list(describe_drift(ProvisionPlan("farm", 5000, 5000)))
+
+
+def test_of_releases_those_that_differ_are_told_and_not_the_ones_that_follow() -> None:
+    new, old = "20260102000000-aaaaaaaaaaaa", "20260101000000-aaaaaaaaaaaa"
+    hosts = tuple(HostPlan(f"web{n}", stage=True, switch=True, previous=old) for n in (1, 2, 3))
+    plan = ReleasePlan(
+        "blog", new, "a" * 64, (*hosts, HostPlan("web4", stage=True, switch=True)), 4, ("web5",)
+    )
+    found = {row["host"]: row["difference"] for row in describe_drift(plan, {"web1", "web2"})}
+    assert found == {
+        "web3": f"{old} is not as it was deployed",
+        "web4": "there is no current release",
+        "web5": "cannot be read",
+    }
 
 
 ROW = {"subject": "code", "host": "web1", "difference": "is not as it was deployed"}
