@@ -20,8 +20,9 @@ CONNECT_SECONDS = 10
 READ_SECONDS = 60
 
 # Client errors 2002-2013: no answer. 1040, 1203: too many connections. 1053, 1152, 1927: it is going away.
+# 1047: a member that its Galera cluster has lost answers nothing else.
 _UNREACHABLE = frozenset(
-    {0, 1040, 1053, 1152, 1158, 1159, 1160, 1161, 1203, 1927, 2002, 2003, 2006, 2013, 2055}
+    {0, 1040, 1047, 1053, 1152, 1158, 1159, 1160, 1161, 1203, 1927, 2002, 2003, 2006, 2013, 2055}
 )
 _DENIED = frozenset({1044, 1045, 1130, 1142, 1227, 1370, 1410, 1698, 3118, 4151})
 _READ_ONLY = frozenset({1290, 1836, 3100})

@@ -14,6 +14,7 @@ from pymysql.connections import Connection
 from tasks.errors import PlanRefused
 from tasks.grants import queries
 from tasks.grants.connection import translated
+from tasks.grants.rules import refuse_cut_off
 from tasks.grants.values import (
     MARKER_ROLE,
     Account,
@@ -54,6 +55,7 @@ def parse_server(
         galera="/".join(found.get(f"wsrep_{name}", "?") for name in ("cluster_status", "local_state_comment"))
         if on_cluster
         else "",
+        cut_off=on_cluster and found.get("wsrep_ready", "ON") != "ON",
     )
 
 
@@ -132,7 +134,7 @@ def read_grant_facts(connection: Connection[Any], server: str) -> GrantFacts:
     """Return all accounts, rights, marks and databases of the server called `server`.
 
     Raises PlanRefused when the account cannot see others' rows: an empty answer would read as "nothing is
-    granted yet". Raises Unreachable and AccessDenied.
+    granted yet"; and for a member that its Galera cluster has lost. Raises Unreachable and AccessDenied.
     """
     with translated(server, "read accounts and grants"), connection.cursor() as cursor:
 
@@ -141,6 +143,7 @@ def read_grant_facts(connection: Connection[Any], server: str) -> GrantFacts:
             return tuple(cursor.fetchall())
 
         about, me = _read_server(ask)
+        refuse_cut_off(about, server)
         flags: dict[str, list[str]] = {"db": [], "user": []}
         for table, column in ask(queries.COLUMNS):
             flags[text_of(table)].append(text_of(column))

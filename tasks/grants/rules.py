@@ -23,6 +23,8 @@ _SYSTEM_USERS = frozenset({"", "root", "mariadb.sys", MARKER_ROLE})
 # Whoever has one of these is an administrator, whatever mark it carries.
 _POWERS = frozenset({"SUPER", "SYSTEM_USER", "GRANT OPTION", "CREATE USER"})
 
+_UNTIL_SYNCED = "Wait until it has joined its cluster again, or register another member"
+
 
 def is_protected(facts: AccountFacts) -> bool:
     """Say whether an account is an administrator's, which is never touched and never adopted."""
@@ -113,6 +115,12 @@ def refuse_foreign_database(access: Desired, patterns: frozenset[str], server: S
         )
 
 
+def refuse_cut_off(server: ServerFacts, name: str) -> None:
+    """Raise PlanRefused for a Galera member that shows nobody its tables: it lost its cluster, or is joining."""
+    if server.cut_off:
+        raise PlanRefused(f"the Galera state of {name} is {server.galera}, not Primary/Synced", _UNTIL_SYNCED)
+
+
 def refuse_server(server: ServerFacts) -> None:
     """Raise PlanRefused for a server that does not take writes, or must not be written to."""
     if server.read_only:
@@ -124,5 +132,5 @@ def refuse_server(server: ServerFacts) -> None:
     if server.galera and server.galera != "Primary/Synced":
         raise PlanRefused(
             f"the database server's Galera state is {server.galera}, not Primary/Synced",
-            "Wait until it has joined its cluster again, or register another member",
+            _UNTIL_SYNCED,
         )

@@ -145,7 +145,8 @@ class ServerFacts:
 
     With `literal_names` (MySQL's partial_revokes) `\\_` is no escape; with `folds_case`
     (lower_case_table_names) database names are stored in lower case; `galera` is `Primary/Synced` on a
-    healthy member of a cluster and empty without one; `follows` says that it replicates from another server.
+    healthy member of a cluster and empty without one, and `cut_off` says that it has no part in the cluster,
+    so that it shows no table to anybody; `follows` says that it replicates from another server.
     """
 
     kind: Literal["mariadb", "mysql"]
@@ -158,6 +159,7 @@ class ServerFacts:
     activates_roles: bool = False
     follows: bool = False
     galera: str = ""
+    cut_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)

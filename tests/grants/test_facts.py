@@ -112,6 +112,10 @@ def test_the_state_of_a_cluster_and_of_a_replica_is_recorded() -> None:
     status = {"wsrep_cluster_status": "non-Primary", "wsrep_local_state_comment": "Initialized"}
     assert parse_server("10.11-MariaDB", "", {"wsrep_on": "ON"}, status).galera == "non-Primary/Initialized"
     assert parse_server("10.11-MariaDB", "", {"wsrep_on": "OFF"}, status).galera == ""
+    for ready, cut_off in (("ON", False), ("OFF", True)):
+        member = parse_server("10.11-MariaDB", "", {"wsrep_on": "ON"}, {**status, "wsrep_ready": ready})
+        assert member.cut_off is cut_off
+    assert not parse_server("10.11-MariaDB", "", {"wsrep_on": "OFF"}, {"wsrep_ready": "OFF"}).cut_off
     assert parse_server("10.11-MariaDB", "", {}, {"Slave_running": "ON"}).follows
     assert parse_server("9.7", "", {"super_read_only": "ON", "lower_case_table_names": "1"}).read_only
     assert parse_server("9.7", "", {"lower_case_table_names": "1"}).folds_case
