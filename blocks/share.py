@@ -103,6 +103,21 @@ class Share(InventoryBlock):
         le=3600,
     )
 
+    recovery_point_seconds: int = Field(
+        default=300,
+        title="Recovery point",
+        description="Mode replica: how many seconds of what was written a failover may lose; one that could "
+        "lose more is refused unless that is accepted explicitly.",
+        ge=1,
+        le=604800,
+    )
+    automatic_failover: bool = Field(
+        default=False,
+        title="Automatic failover",
+        description="Mode replica: a failover may happen without a person's approval, where the controller "
+        "and a majority of clients agree that the server is gone, and it can be fenced.",
+    )
+
     _sane_clients = field_validator("clients")(as_field_check(check_clients))
 
     @model_validator(mode="after")
@@ -150,6 +165,8 @@ class Share(InventoryBlock):
             code_options=self.code_options,
             data_options=self.data_options,
             failover_seconds=self.failover_seconds,
+            recovery_point_seconds=self.recovery_point_seconds,
+            automatic_failover=self.automatic_failover,
         )
 
 
