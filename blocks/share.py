@@ -169,6 +169,12 @@ class Share(InventoryBlock):
             automatic_failover=self.automatic_failover,
         )
 
+    def exchange_servers(self) -> None:
+        """Its standby is registered as its server, and the server as its standby; clients mount from that."""
+        if self.standby is not None:
+            self.server, self.standby, self.address = self.standby, self.server, ""
+            self.save(self.name, overwrite=True)
+
 
 def is_inside(one: str, other: str) -> bool:
     """Say whether two directories are the same, or one is below the other."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 from prefect.client.schemas.objects import State
 
 from blocks import Pack
+from flows.enlist import enlist, refuse_other_server
 from flows.locks import hold
 from flows.operation import operation
 from flows.prepare_server import UnixId
@@ -42,9 +43,12 @@ def provision_pack(
     """
     target, about = pack.resolve(), f"provision {pack.name}"
     with hold(target):
+        refuse_other_server(target.share)
         work = plan_provision(target, target.nodes, uid, gid, fix_ids=fix_ids)
         publish_plan(about, *work.plans)
         outcomes = work.unread
         if not dry_run:
             outcomes += provision(work)
+            if target.share is not None and not outcomes.failed:
+                outcomes += enlist(target.share)
     return conclude(about, outcomes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from prefect import get_run_logger
@@ -44,7 +44,11 @@ class Circle:
     share: fleet.Share
     watched: Watched
     nodes: Mapping[str, Node]
-    packs: tuple[str, ...] = ()
+    targets: tuple[Target, ...] = ()
+
+    @property
+    def packs(self) -> tuple[str, ...]:
+        return tuple(target.name for target in self.targets)
 
     @property
     def target(self) -> Target:
@@ -61,10 +65,14 @@ class Looked:
     samples: int
 
 
-def find_circle(share: Share) -> Circle:
-    """The nodes of every pack that uses the share; PlanRefused when there is none."""
-    packs = [pack.resolve() for _, pack in sorted(Pack.find_all().items()) if pack.share.name == share.name]
-    resolved = share.resolve()
+def find_circle(share: Share, server: str = "") -> Circle:
+    """The nodes of every pack that uses the share; PlanRefused when there is none.
+
+    All is as if `server`, when it is the share's standby, were its server.
+    """
+    resolved = share.resolve().served_by(server)
+    found = [pack for _, pack in sorted(Pack.find_all().items()) if pack.share.name == share.name]
+    packs = [replace(pack.resolve(), share=resolved) for pack in found]
     if not packs:
         raise PlanRefused(
             f"no pack uses the share {resolved.name}", "Register a pack, or choose another share"
@@ -83,7 +91,7 @@ def find_circle(share: Share) -> Circle:
         external=resolved.mode == "external",
         failover_seconds=resolved.failover_seconds,
     )
-    return Circle(resolved, watched, nodes, tuple(pack.name for pack in packs))
+    return Circle(resolved, watched, nodes, tuple(packs))
 
 
 def look(circle: Circle, before: Watch) -> Looked:

@@ -125,6 +125,12 @@ class Share:
     recovery_point_seconds: int = 300
     automatic_failover: bool = False
 
+    def served_by(self, name: str) -> Share:
+        """The same share with the server of that name as its server, and the other one as its standby."""
+        if self.standby is None or self.standby.name != name:
+            return self
+        return replace(self, server=self.standby, standby=self.server, address=self.standby.address)
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
