@@ -37,6 +37,7 @@ from flows.operation import operation
 from flows.packs import Standing, look_at_pack
 from flows.publish import announce, conclude, publish_plan
 from flows.registry import refuse_taken_names
+from flows.standby import copy_afterwards
 from tasks.code import read_code
 from tasks.errors import PlanRefused
 from tasks.names import check_host_name
@@ -90,6 +91,7 @@ def add_site(
             )
             if not outcomes.failed:
                 announce("site.added", uri, {"platform": platform.name})
+        outcomes += copy_afterwards(fleet, outcomes)
     return conclude(f"add {uri}", outcomes)
 
 

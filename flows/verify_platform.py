@@ -31,6 +31,7 @@ from flows.packs import Standing, follow_master, look_at_pack
 from flows.publish import conclude, publish_plan
 from flows.registry import list_sites_of
 from flows.release import Deployment, carry_out, plan_repair
+from flows.standby import copy_afterwards
 from tasks.outcome import Outcomes
 from tasks.packs import FollowPlan
 
@@ -62,6 +63,7 @@ def verify_platform(platform: Platform, dry_run: bool = False) -> State[Outcomes
             for plan in late:
                 outcomes += follow_master(plan, alive, plan.release)
             outcomes += converge(work)
+        outcomes += copy_afterwards(fleet, outcomes)
     return conclude(about, outcomes)
 
 

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 
-# None of these is tried again by itself: a standby that does not answer is reported, and the next run is soon.
+# None of these is tried again by itself: a standby that is silent is reported, and the next run is soon.
 @fact_task("read side of a copy", run_name="read copies on {server.name}", retries=0)
 def read_side(server: Machine, peer: Machine, share: Share) -> Side:
     """What the server is for a copy to or from the other, within seconds."""

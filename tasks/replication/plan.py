@@ -87,7 +87,7 @@ def plan_sync(
     `machine` is the destination as it is registered, `address` the IP address that the source comes from.
     """
     refuse_wrong_way(share, source, destination, purpose)
-    refuse_no_destination(share, destination)
+    refuse_no_destination(share, destination, purpose)
     refuse_no_source(share, source, destination, purpose)
     refuse_full(share, source, destination)
     tokens = [last_token(share, side) for side in (source, destination)]

@@ -83,9 +83,11 @@ def refuse_no_source(share: Share, here: Side, there: Side, purpose: Purpose) ->
         )
 
 
-def refuse_no_destination(share: Share, there: Side) -> None:
+def refuse_no_destination(share: Share, there: Side, purpose: Purpose) -> None:
     """Raise PlanRefused when the destination's disk is not there, or something else lies in the trees."""
-    _refuse_no_disk(share, there, "Put it into /etc/fstab, too")
+    if purpose != "rejoin" or there.disk != "ro":
+        # A server that was put out of action had its disk closed; it is opened before anything is copied.
+        _refuse_no_disk(share, there, "Put it into /etc/fstab, too")
     for path in paths_of(share):
         tree = there.tree(path)
         if tree.kind != "directory":
