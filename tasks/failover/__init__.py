@@ -9,6 +9,7 @@ from tasks.failover.enlist import Enlistment, plan_enlistment, refuse_superseded
 from tasks.failover.facts import find_misplaced
 from tasks.failover.failover_plan import FailoverPlan
 from tasks.failover.plan import plan_failover
+from tasks.failover.switch import SwitchPlan, plan_switch
 from tasks.failover.values import Ledger, Request, Situation
 from tasks.fleet import Machine, Node, Share, Target
 from tasks.liveness.values import Member, Watched
@@ -22,14 +23,23 @@ __all__ = [
     "Ledger",
     "Request",
     "Situation",
+    "SwitchPlan",
     "detach_node",
     "export_all",
     "find_misplaced",
     "move_node",
     "plan_enlistment",
     "plan_failover",
+    "plan_switch",
     "refuse_superseded",
+    "start_server",
 ]
+
+
+@host_task("start NFS server", run_name="start nfsd on {server.name}")
+def start_server(server: Machine) -> Outcome:
+    """Its nfsd runs, and exports nothing of the share."""
+    return apply.start_server(server)
 
 
 @host_task("export share", run_name="export from {server.name}")

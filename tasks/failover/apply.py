@@ -20,7 +20,7 @@ from tasks.nfs.facts import node_questions, read_machine, run_as_root, server_qu
 from tasks.nfs.fstab import edit_fstab
 from tasks.nfs.mounts import Mount, differences, mount_at
 from tasks.nfs.plan import exports_for
-from tasks.nfs.steps import WriteFstab
+from tasks.nfs.steps import RunNfsServer, WriteFstab
 from tasks.nfs.storage import digest_of, plan_exports
 from tasks.outcome import Outcome
 from tasks.servers.facts import run_text_as_root
@@ -33,6 +33,12 @@ DEAD_STOP_SECONDS = 3
 GRACE_SECONDS = 130.0
 NULL_SECONDS = 3.0
 FORCE_SECONDS = 90.0
+
+
+def start_server(server: Machine) -> Outcome:
+    """The kernel has threads for NFS, so that a switch need not wait for them; what is exported stays so."""
+    apply_step(connect(server.as_admin()), RunNfsServer())
+    return Outcome(server.name, "start NFS server", detail="nfsd runs")
 
 
 def export_all(server: Machine, share: Share, target: Target, report: Callable[[str], None]) -> Outcome:

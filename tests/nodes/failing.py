@@ -27,17 +27,14 @@ KINDS: dict[str, Any] = {"master1": "apache", "slave1": "apache", "slave2": "ngi
 NODES, SERVERS = tuple(KINDS), ("nfs1", "nfs2")
 RECORD = f"{RECORDS}/{SHARE}"
 # Numbers, one a line, each on the server's disk before it is noted here that it was acknowledged. After an
-# error, as after a failover, the file is opened anew and the same number is written again.
+# error, as in a failover, the same number is written again. Between two nothing is held open.
 WRITER = r"""
 use IO::Handle; use Time::HiRes qw(sleep time);
 my ($path, $acked) = @ARGV;
 open(my $list, '>>', $acked) or die; $list->autoflush(1);
-my ($number, $file) = (0);
-while (1) {
-    $number++;
-    until (($file or open($file, '>>', $path)) and print($file "$number\n") and $file->flush and $file->sync) {
-        close($file) if $file; undef $file; sleep(0.2);
-    }
+sub put { open(my $file, '>>', $path) or return; print($file "$_[0]\n") and $file->flush and $file->sync and close($file) }
+for (my $number = 1; ; $number++) {
+    sleep(0.2) until put($number);
     printf $list "%d %.3f\n", $number, time; sleep(0.1);
 }
 """
