@@ -28,6 +28,8 @@ LOOK_SECONDS = 20.0
 LIST_SECONDS = 3600.0
 # rsync(1), "exit values": nobody was there, or the line broke.
 UNREACHABLE = frozenset({10, 12, 30, 35, 255})
+# What packmaster-receive says on its way out, with which the line breaks, too.
+REFUSAL = "packmaster-receive: "
 # Files that are removed while they are copied are nobody's loss.
 VANISHED = 24
 _ESCAPED = re.compile(rb"\\#([0-7]{3})")
@@ -79,15 +81,13 @@ def parse_differences(module: str, output: bytes) -> tuple[Difference, ...]:
     What only the source has, and what differs in nothing but its time, is no loss.
     """
     found = []
-    for line in output.splitlines():
-        what, _, name = line.partition(b" ")
-        name = _ESCAPED.sub(
-            lambda code: bytes([int(code[1], 8)]), name.lstrip(b" ") if what == _DELETING else name
-        )
+    for line in output.split(b"\n"):
+        what, escaped = line[:11].rstrip(), line[12:]
+        name = _ESCAPED.sub(lambda code: bytes([int(code[1], 8)]), escaped)
         kind = "directory" if name.endswith(b"/") else "file"
         if what == _DELETING:
             found.append(Difference(module, name.rstrip(b"/"), kind, vanishes=True))
-        elif len(what) == 11 and what[:1] in b"<c" and what[1:2] in b"fLS" and what[2:3] != b"+":
+        elif len(what) == 11 and what[:1] in b"<ch" and what[1:2] in b"fLS" and what[2:3] != b"+":
             found.append(Difference(module, name, kind))
     return tuple(found)
 
@@ -126,6 +126,9 @@ def send(
         as_user=None if ssh.node.user == "root" else "root",
         check=False,
     )
+    refused = [line for line in result.error_text.splitlines() if line.startswith(REFUSAL)]
+    if refused:
+        raise CommandFailed(result, refused[0])
     if result.status in UNREACHABLE:
         said = result.error_text.splitlines()
         raise Unreachable(
