@@ -22,6 +22,7 @@ cL..t...... link
 hf.st...... became a link
 *deleting   gone\#012with a line\#134#012 and spaces
 *deleting   folder/
+*deleting     two spaces
 cd+++++++++ new/
 Number of files: 7 (reg: 4, dir: 3)
 <f..T...... it has another time only
@@ -49,6 +50,7 @@ def test_differences_are_what_the_destination_would_lose() -> None:
         b"became a link": ("file", False),
         b"gone\nwith a line\\#012 and spaces": ("file", True),
         b"folder": ("directory", True),
+        b"  two spaces": ("file", True),
         b"it has another time only": ("file", False),
     }
 
@@ -56,7 +58,7 @@ def test_differences_are_what_the_destination_would_lose() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.binary(min_size=1, max_size=30).filter(lambda name: b"/" not in name and b"\0" not in name))
 def test_any_name_is_read_back(name: bytes) -> None:
-    """As rsync writes it: what cannot be printed is \\#ooo, and so is a backslash that would look like one."""
+    """As rsync does: what cannot be printed is \\#ooo, and so is a backslash that would look like one."""
     printed = b"".join(
         b"\\#%03o" % byte
         if byte < 0x20 or byte > 0x7E or (byte == 0x5C and name[place + 1 : place + 2] == b"#")
