@@ -1,8 +1,7 @@
-"""A pack whose share has a standby, under load: provided once for a module's tests, broken and healed in each."""
+"""A pack whose share has a standby, under load: provided once for a module's tests, and taken down again."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,7 +31,10 @@ WRITER = r"""
 use IO::Handle; use Time::HiRes qw(sleep time);
 my ($path, $acked) = @ARGV;
 open(my $list, '>>', $acked) or die; $list->autoflush(1);
-sub put { open(my $file, '>>', $path) or return; print($file "$_[0]\n") and $file->flush and $file->sync and close($file) }
+sub put {
+    open(my $file, '>>', $path) or return;
+    print($file "$_[0]\n") and $file->flush and $file->sync and close($file);
+}
 for (my $number = 1; ; $number++) {
     sleep(0.2) until put($number);
     printf $list "%d %.3f\n", $number, time; sleep(0.1);
@@ -86,11 +88,9 @@ class Failing:
 
     def exported(self, name: str) -> int:
         """How many exports of the share are in force on a server whose nfsd runs."""
-        seen = self.bed.guest(
-            name,
-            f"[ $(cat /proc/fs/nfsd/threads 2>/dev/null || echo 0) = 0 ] || grep -c {DISK} /var/lib/nfs/etab || :",
-        )
-        return int(seen or 0)
+        threads = self.bed.guest(name, "cat /proc/fs/nfsd/threads 2>/dev/null || :").strip()
+        exported = self.bed.guest(name, f"grep -c {DISK} /var/lib/nfs/etab || :")
+        return int(exported or 0) if threads not in {"", "0"} else 0
 
     def sources(self, name: str) -> set[str]:
         """Which servers a node mounts from."""
@@ -108,6 +108,8 @@ class Failing:
                 name, f"nohup perl /tmp/writer.pl /var/aegir/sites/load/{name} /tmp/acked >/dev/null 2>&1 &"
             )
             self.writers.append(name)
+        for name in names or NODES:
+            self.bed.guest(name, "until [ -s /tmp/acked ]; do sleep 0.2; done", timeout=60)
 
     def stop(self) -> dict[str, list[tuple[int, float]]]:
         """Nobody writes any more; what was acknowledged on each node: numbers and when."""
@@ -162,7 +164,3 @@ def provide(fleet: Fleet, bed: PackBed) -> Failing:
         made.set_fence(name, "docker", "kill", f"{bed.project}-{name}")
     succeed(provision_pack, pack=Pack.get(pack.name, "a test"))
     return made
-
-
-def wait_for_writes(failing: Failing, seconds: float = 3.0) -> None:
-    time.sleep(seconds)
