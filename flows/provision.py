@@ -163,10 +163,11 @@ def _read(target: Target, nodes: Sequence[Node], uid: int | None, gid: int | Non
     questions = [*(of_server for _ in servers), *(of_node for _ in nodes)]
     facts = gather("read machine", read_machine.map([*servers, *nodes], questions))
     errors = {outcome.host: outcome.error or "" for outcome in facts.unread}
-    missing = [server.name for server in servers if server.name in errors]
-    if missing:
+    # A standby that is off is named; the share is provided without it.
+    if servers and share.server.name in errors:
         raise PlanRefused(
-            f"the NFS server {missing[0]} of share {share.name} could not be read: {errors[missing[0]]}",
+            f"the NFS server {share.server.name} of share {share.name} could not be read: "
+            f"{errors[share.server.name]}",
             "Nothing was touched. Bring it back, then run this again",
         )
     return facts

@@ -1,4 +1,4 @@
-"""A share moves between its servers: on real machines, under load, each test from where the last one ended."""
+"""A share moves between its servers, on real machines, under load. Each test begins where the last ended."""
 
 from __future__ import annotations
 
