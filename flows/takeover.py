@@ -35,14 +35,15 @@ from tasks.web import check_sites
 
 
 def look_around(share: Share) -> Situation:
-    """What servers, nodes and the controller see, about the server that the ledger names.
+    """What servers, nodes and the controller see, about the server that is to be replaced, or that serves.
 
     The quorum's verdict needs three samples to say that a server is gone.
     """
     ledger = read_ledger(share.name)
     resolved = share.resolve()
-    circle = find_circle(share, ledger.server)
     servers = [resolved.server, *([resolved.standby] if resolved.standby else [])]
+    others = [server.name for server in servers if server.name != ledger.server]
+    circle = find_circle(share, others[0] if ledger.moving and others else ledger.server)
     asked = [read_server.submit(server, resolved) for server in servers]
     looked = look(circle, Watch())
     looks = gather("read NFS server", asked)
@@ -57,7 +58,8 @@ def look_around(share: Share) -> Situation:
         misplaced=find_misplaced(circle.watched, looked.sample),
         down=verdict.verdict is Verdict.HUNG,
         witnesses=f"{verdict.verdict} ({verdict.detail})",
-        lag=read_lag(standby, resolved, ledger.epoch) if standby else None,
+        # While it is moving, the standby's copy is of the epoch before.
+        lag=read_lag(standby, resolved, ledger.epoch - ledger.moving) if standby else None,
     )
 
 
