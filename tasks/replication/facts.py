@@ -28,6 +28,7 @@ LOOK_SECONDS = 20.0
 LIST_SECONDS = 3600.0
 # rsync(1), "exit values": nobody was there, or the line broke.
 UNREACHABLE = frozenset({10, 12, 30, 35, 255})
+NO_GREETING = 5
 # What packmaster-receive says on its way out, with which the line breaks, too.
 REFUSAL = "packmaster-receive: "
 # Files that are removed while they are copied are nobody's loss.
@@ -129,7 +130,9 @@ def send(
     refused = [line for line in result.error_text.splitlines() if line.startswith(REFUSAL)]
     if refused:
         raise CommandFailed(result, refused[0])
-    if result.status in UNREACHABLE:
+    # Without an answer rsync says of its own that it cannot start; with one, the daemon says why.
+    unanswered = result.status == NO_GREETING and "@ERROR" not in result.error_text
+    if result.status in UNREACHABLE or unanswered:
         said = result.error_text.splitlines()
         raise Unreachable(
             destination.name,

@@ -13,7 +13,11 @@ ssh="$ssh -o ConnectTimeout=10 -o ServerAliveInterval=10 -o ServerAliveCountMax=
 # begins with ours is a server's own, but for the token that arrives.
 set -- -rlptgoHAX --specials --numeric-ids --delete-delay --max-delete="$deletions" --partial-dir=.packmaster-partial \
     --filter='R .packmaster-partial/' --filter='H .packmaster-partial/' \
-    --include=/.packmaster-sequence.next --exclude='/.packmaster-*' --timeout=120 --stats --no-human-readable
-[ "$mode" = copy ] || set -- "$@" --dry-run --out-format='%i %n'
+    --timeout=120 --stats --no-human-readable
+case $mode in
+    copy) set -- "$@" --include=/.packmaster-sequence.next ;;
+    *) set -- "$@" --dry-run --out-format='%i %n' ;;
+esac
+set -- "$@" --exclude='/.packmaster-*'
 exec flock -x -n -E 75 "/run/packmaster/copy-$share.lock" \
     rsync "$@" -e "$ssh" "$path/" "$host::$module/"
