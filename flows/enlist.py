@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from flows.gather import gather
 from flows.ledger import read_ledger, write_ledger
-from tasks.errors import PlanRefused
 from tasks.failover import plan_enlistment, refuse_superseded
 from tasks.fencing import arm_gate, read_server, set_record, write_tokens
 from tasks.fencing.apply import token_of
@@ -47,11 +46,3 @@ def enlist(share: Share, *, synced: bool = False) -> Outcomes:
         if looks.seen[host].record != record:
             outcomes += join_outcomes([set_record.submit(machines[host], share, record)])
     return outcomes + [Outcome(share.server.name, "enlist", detail=note) for note in plan.notes]
-
-
-def require_epoch(share: Share) -> None:
-    """Raise PlanRefused for a share whose servers were never enlisted."""
-    if not read_ledger(share.name).epoch:
-        raise PlanRefused(
-            f"share {share.name} has no epoch yet", "Run provision-pack while both servers are up"
-        )
