@@ -4,6 +4,8 @@
 .NOTPARALLEL:
 
 PY := .venv/bin/python
+# Two beds side by side: while machines boot and time-outs run out in one, the other works.
+PYTEST := $(PY) -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,13 +26,13 @@ down: ## stop what `make demo` started, and nothing else
 	@docker/engine stop
 
 test: setup engine images sources ## everything: unit, policy and real nodes
-	@$(PY) -m pytest
+	@$(PYTEST)
 
 test-unit: setup ## what needs no Docker
-	@$(PY) -m pytest -m "not nodes"
+	@$(PYTEST) -m "not nodes"
 
 test-nodes: setup engine images sources ## only what runs on real nodes
-	@$(PY) -m pytest -m nodes
+	@$(PYTEST) -m nodes
 
 lint: setup ## ruff and mypy
 	@$(PY) -m ruff check .

@@ -27,9 +27,9 @@ def prepare(bed: Bed, platform: str) -> None:
     """Nothing has to be registered for the bare engine."""
 
 
-def distribute(bed: Bed, source: Path, platform: str) -> Callable[[], Mapping[str, float]]:
+def distribute(bed: Bed, source: Path, platform: str) -> tuple[float, Callable[[], Mapping[str, float]]]:
     """Build, read, plan, stage on all, switch on all, prune; raises when any host fails."""
-    clock = Clock()
+    clock, started = Clock(), time.perf_counter()
     workdir = Path(os.environ["PACKMASTER_HOME"]) / "code"
     nodes = {node.name: node for node in bed.nodes}
     built = clock.measure("build", lambda: build_release(parse_source(str(source)), {}, workdir))
@@ -54,7 +54,7 @@ def distribute(bed: Bed, source: Path, platform: str) -> Callable[[], Mapping[st
             plan.pruning_hosts,
             lambda node: prune_releases(connect(node), platform, plan.for_host(node.name).prune),
         )
-    return lambda: clock.parts
+    return time.perf_counter() - started, lambda: clock.parts
 
 
 def _stage(node: Node, plan: ReleasePlan, built: Built, workdir: Path) -> Outcome:

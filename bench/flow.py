@@ -36,15 +36,18 @@ def prepare(bed: Bed, platform: str) -> None:
     Cluster(servers=[node.name for node in bed.nodes]).save(CLUSTER, overwrite=True)
 
 
-def distribute(bed: Bed, source: Path, platform: str) -> Callable[[], Mapping[str, float]]:
-    """Run the flow; raises when any host fails."""
+def distribute(bed: Bed, source: Path, platform: str) -> tuple[float, Callable[[], Mapping[str, float]]]:
+    """Run the flow, and measure until it is Completed, for the UI and other systems; raises when it fails.
+
+    After that the call waits for Prefect's heartbeat thread, which sleeps in whole seconds; nobody else does.
+    """
+    started = time.time()
     target = Cluster.get(CLUSTER, platform)
-    started = time.perf_counter()
     state = create_platform(platform=platform, target=target, source=str(source), return_state=True)
     state.result()
-    seconds = time.perf_counter() - started
+    seconds = state.timestamp.timestamp() - started
     run = state.state_details.flow_run_id
-    return lambda: split_time(seconds, map(_span, _read_task_runs(run)) if run else ())
+    return seconds, lambda: split_time(seconds, map(_span, _read_task_runs(run)) if run else ())
 
 
 def _read_task_runs(flow_run: UUID) -> list[TaskRun]:

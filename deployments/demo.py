@@ -15,13 +15,14 @@ import time
 from pathlib import Path
 
 from deployments.demo_failover import run_failover
-from deployments.demo_grants import show_reconciliation
+from deployments.demo_grants import ACCOUNT, create_own_account, show_reconciliation
 from deployments.demo_pack import find_obstacle, run_pack
 from deployments.demo_services import Services
 from deployments.demo_site import SITE, TITLE, publish_post, read_page, say
 from tasks.errors import PackmasterError
 
 STATE = Path(os.environ.get("PACKMASTER_STATE", ".packmaster/demo")).resolve()
+PROJECT = os.environ.get("PACKMASTER_PROJECT", "packmaster-demo")
 NET = os.environ.get("PACKMASTER_NET", "10.213.41")
 NODES = {"web1": f"{NET}.11", "web2": f"{NET}.12", "web3": f"{NET}.13", "web4": f"{NET}.14"}
 PORTS = {name: int(os.environ.get("PACKMASTER_HTTP_BASE") or 8081) + n for n, name in enumerate(NODES)}
@@ -59,6 +60,8 @@ def run_demo(services: Services) -> None:
     """Bring everything up and run the main job; raises PackmasterError naming what failed."""
     started = time.monotonic()
     services.start()
+    say(f"giving Packmaster the account {ACCOUNT} on {PROJECT}-db (packmaster grants setup-sql)")
+    create_own_account(f"{PROJECT}-db", f"{NET}.1", STATE / "db_admin_password")
     say("registering the nodes in Prefect (packmaster inventory apply)")
     services.run_command("inventory", "apply", str(write_inventory()))
     api = services.api()
@@ -93,7 +96,7 @@ def write_inventory() -> Path:
         "database_servers:",
         "  db1:",
         f"    host: {NET}.20",
-        "    admin_user: packmaster",
+        f"    admin_user: {ACCOUNT}",
         "    admin_password: {file: db_admin_password}",
         "clusters:",
         "  web:",

@@ -1,7 +1,10 @@
-"""The demo's database access: revoked by hand on one node, shown as drift, and repaired by the flow."""
+"""The demo's database access: Packmaster's own account, as `setup-sql` makes it, and a grant that is revoked
+by hand on one node, shown as drift, and repaired by the flow.
+"""
 
 from __future__ import annotations
 
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
@@ -13,18 +16,30 @@ from tasks.errors import PackmasterError
 from tasks.fleet import Database
 from tasks.grants import SITE_PRIVILEGES, database_name, user_name
 from tasks.grants.connection import open_admin
+from tasks.grants.own_account import setup_sql
 from tasks.grants.spelling import escape_pattern
 from tasks.grants.statements import quote_account, quote_identifier
 from tasks.grants.values import Account
 
 SERVER = "db1"
+ACCOUNT = "packmaster_flows"
+
+
+def create_own_account(container: str, address: str, password: Path) -> None:
+    """Do what an administrator does with the output of `packmaster grants setup-sql`; safe to repeat."""
+    secret = password.read_text(encoding="utf-8").strip()
+    sql = setup_sql("mariadb", ACCOUNT, address, password=secret)
+    command = ("docker", "exec", "-i", container, "mysql")
+    done = subprocess.run(command, input=sql, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise PackmasterError(f"{container}: {done.stderr.strip()}. Look at: docker logs {container}")
 
 
 def show_reconciliation(api: Api, host: str, password: Path, node: str, address: str) -> None:
     """Revoke what the node may do and have it repaired, matrix and all; PackmasterError when it is not."""
     say(f"revoking by hand what {node} may do in the site's database")
     secret = SecretStr(password.read_text(encoding="utf-8").strip())
-    revoke_rights(Database(SERVER, host, "packmaster", secret), address)
+    revoke_rights(Database(SERVER, host, ACCOUNT, secret), address)
     say(f"    {node} answers {read_page(address, SITE)[0]} now")
     api.run("reconcile-grants", {"database": api.reference("packmaster-database-server", SERVER)})
     for row in api.table(f"matrix-grants-of-{SERVER}"):

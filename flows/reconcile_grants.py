@@ -13,8 +13,8 @@ Safe to re-run? Yes, also after a kill at any statement. A second run finds noth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from prefect.client.schemas.objects import State
@@ -28,7 +28,7 @@ from flows.publish import announce, conclude, publish_plan, publish_table
 from flows.registry import list_sites
 from tasks.errors import Drift, PlanRefused
 from tasks.fleet import Target
-from tasks.grants import Budget, GrantDrift, find_drift, read_grants
+from tasks.grants import Budget, GrantDrift, find_drift, find_unregistered, read_grants
 from tasks.outcome import Outcomes
 
 # Of more sites, the matrix shows those that differ.
@@ -37,10 +37,14 @@ _SITES_SHOWN = 200
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The sites that a run is about, and how they are called in tables and events."""
+    """The sites that a run is about, and how they are called in tables and events.
+
+    `users` are, by endpoint, those of every registered site, where all sites of a server are asked for.
+    """
 
     name: str
     sites: tuple[Site, ...]
+    users: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @operation("reconcile-grants", runbook=__doc__, run_name="reconcile grants")
@@ -102,8 +106,20 @@ def choose(
         here = [s for s in sites if (type(s.platform.target), s.platform.target.name) == on]
         return Scope(target.name, tuple(here))
     if database is not None:
-        return Scope(database.name, tuple(s for s in sites if s.database.name == database.name))
-    return Scope("all sites", sites)
+        return Scope(
+            database.name,
+            tuple(s for s in sites if s.database.name == database.name),
+            users=find_users(sites),
+        )
+    return Scope("all sites", sites, find_users(sites))
+
+
+def find_users(sites: Iterable[Site]) -> dict[str, frozenset[str]]:
+    """The users of the sites on each database server; one server may be registered under several names."""
+    users: dict[str, set[str]] = {}
+    for site in sites:
+        users.setdefault(site.database.database().endpoint, set()).add(site.credentials().user)
+    return {endpoint: frozenset(names) for endpoint, names in users.items()}
 
 
 def serve(sites: Sequence[Site]) -> list[Serving]:
@@ -115,7 +131,9 @@ def serve(sites: Sequence[Site]) -> list[Serving]:
 
 def publish_drift(scope: Scope, found: Sequence[Access]) -> GrantDrift:
     """Show the matrix, then the rows, and tell other systems; returns everything that differs."""
-    drifts = {access.server.name: find_all(access) for access in found}
+    drifts = {
+        access.server.name: find_all(access, scope.users.get(access.server.endpoint)) for access in found
+    }
     nodes = list(dict.fromkeys(node for access in found for node, _ in access.sightings.nodes))
     matrix = [row for access in found for row in show_matrix(access, drifts[access.server.name], nodes)]
     rows = [
@@ -132,10 +150,11 @@ def publish_drift(scope: Scope, found: Sequence[Access]) -> GrantDrift:
     return total
 
 
-def find_all(access: Access) -> GrantDrift:
-    """Every difference on the server, and what its readers lack of what it has."""
+def find_all(access: Access, users: Collection[str] | None) -> GrantDrift:
+    """Every difference on the server, what its readers lack, and accounts of ours of none of the `users`."""
     readers = gather("read grants", [read_grants.submit(reader) for reader in access.server.readers])
-    return find_drift(access.desired, access.actual, readers.seen)
+    drift = find_drift(access.desired, access.actual, readers.seen)
+    return drift if users is None else drift + find_unregistered(users, access.actual)
 
 
 def show_matrix(access: Access, drift: GrantDrift, nodes: Sequence[str]) -> list[dict[str, str]]:

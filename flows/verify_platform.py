@@ -25,12 +25,13 @@ from flows.convergence import (
     plan_convergence,
     serve_everywhere,
 )
+from flows.deployment import Deployment, plan_repair
 from flows.locks import hold
 from flows.operation import operation
 from flows.packs import Standing, follow_master, look_at_pack
 from flows.publish import conclude, publish_plan
 from flows.registry import list_sites_of
-from flows.release import Deployment, carry_out, plan_repair
+from flows.release import carry_out
 from flows.standby import copy_afterwards
 from tasks.outcome import Outcomes
 from tasks.packs import FollowPlan

@@ -12,7 +12,7 @@ from tasks.grants.apply import apply_grants, outcome_of, read_facts_for
 from tasks.grants.budget import Budget, BudgetExceeded
 from tasks.grants.connection import open_admin
 from tasks.grants.discover import Sightings, discover_client_addresses, sight
-from tasks.grants.drift import GrantDrift, find_drift
+from tasks.grants.drift import GrantDrift, find_drift, find_unregistered
 from tasks.grants.grant_plan import GrantPlan
 from tasks.grants.plan import plan_grants
 from tasks.grants.replicas import wait_for_replica
@@ -52,6 +52,7 @@ __all__ = [
     "database_name",
     "find_addresses",
     "find_drift",
+    "find_unregistered",
     "give_access",
     "plan_grants",
     "plan_password_rotation",

@@ -21,6 +21,7 @@ from tasks.grants.facts import read_grant_facts
 from tasks.grants.grant_plan import GrantPlan, fingerprint_of
 from tasks.grants.journal import Journal
 from tasks.grants.plan import plan_with
+from tasks.grants.sessions import end_sessions
 from tasks.grants.statements import needs_password, shown, statement_of
 from tasks.grants.values import STAGING_HOST, Desired, GrantFacts, GrantStep
 from tasks.outcome import Outcome
@@ -32,6 +33,8 @@ LOCK_SECONDS = 60
 
 # 1141 and 1147: there is no such grant. MariaDB has no REVOKE IF EXISTS.
 _ALREADY_REVOKED = frozenset({1141, 1147})
+_LEAVING = frozenset({"lock", "drop account"})
+_DROPS = frozenset({"drop database", "drop account"})
 _DIGEST = re.compile("0x[0-9A-F]+")
 
 
@@ -99,8 +102,7 @@ def apply_grants(
         now = _plan_again(database, desired, plan, facts)
         journal, secrets = Journal(database.name, tell), Secrets(desired, facts)
         try:
-            for step in now.removals if removals else now.additions:
-                journal.note(step, changed=apply_step(connection, step, secrets, database.name))
+            _run(connection, now.removals if removals else now.additions, facts, journal, secrets)
         finally:
             journal.close()
         if journal.steps:
@@ -112,6 +114,24 @@ def apply_grants(
     if surprises := set(now.refused) - set(plan.refused):
         raise PlanRefused(f"{database.name}: {'; '.join(sorted(surprises))}")
     return tuple(journal.steps)
+
+
+def _run(
+    connection: Connection[Any],
+    steps: Sequence[GrantStep],
+    facts: GrantFacts,
+    journal: Journal,
+    secrets: Secrets,
+) -> None:
+    """Every step was run; sessions of accounts that leave ended when these were locked, before any drop."""
+    leaving = {step.account for step in steps if step.account and step.kind in _LEAVING}
+    for step in steps:
+        if leaving and step.kind in _DROPS:
+            journal.note_sessions(end_sessions(connection, leaving, facts, journal.server))
+            leaving = set()
+        journal.note(step, changed=apply_step(connection, step, secrets, journal.server))
+    if leaving:
+        journal.note_sessions(end_sessions(connection, leaving, facts, journal.server))
 
 
 def read_facts_for(connection: Connection[Any], server: str, desired: Sequence[Desired]) -> GrantFacts:

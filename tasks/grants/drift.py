@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.grants.compare import Comparison, compare, sites_of
 from tasks.grants.exposure import DriftRow, find_exposure
 from tasks.grants.spelling import grant_pattern, is_spelling_of, stored_name
-from tasks.grants.values import Account, Desired, GrantFacts, SiteAccess
+from tasks.grants.values import STAGING_HOST, Account, Desired, GrantFacts, SiteAccess
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,24 @@ def find_drift(
     for name, facts in sorted((replicas or {}).items()):
         rows += _missing_on_replica(name, sites, found, compare(sites, facts), actual, facts)
     return GrantDrift(tuple(sorted(set(rows))), tuple((site.site, site.hosts) for site in sites))
+
+
+def find_unregistered(users: Collection[str], actual: GrantFacts) -> GrantDrift:
+    """Return the accounts that carry our mark although no site that is registered has a user of that name.
+
+    `users` are those of all sites on the server. Such an account is reported and not dropped: a site may be
+    unregistered by mistake, and its database is somebody's content.
+    """
+    why = "carries our mark, and no registered site has this user: register it again, or drop it by hand"
+    return GrantDrift(
+        tuple(
+            sorted(
+                DriftRow("-", "EXTRA", str(there.account), why)
+                for there in actual.accounts
+                if there.managed and there.account.user not in users and there.account.host != STAGING_HOST
+            )
+        )
+    )
 
 
 def _differences(found: Comparison, actual: GrantFacts) -> Iterator[DriftRow]:

@@ -17,7 +17,7 @@ class Journal:
     """
 
     def __init__(self, server: str, tell: Callable[[str], None]) -> None:
-        self._server = server
+        self.server = server
         self._tell = tell
         self._lines: list[str] = []
         self.steps: list[GrantStep] = []
@@ -30,8 +30,13 @@ class Journal:
         if len(self._lines) >= _LINES_AT_ONCE:
             self.close()
 
+    def note_sessions(self, ended: int) -> None:
+        """Take down how many sessions of accounts that leave were ended."""
+        if ended:
+            self._lines.append(f"{ended} session(s) of accounts that leave ended")
+
     def close(self) -> None:
         """Everything that was taken down has been told."""
         if self._lines:
-            self._tell("\n".join([f"{self._server}: {len(self._lines)} statement(s)", *self._lines]))
+            self._tell("\n".join([f"{self.server}: {len(self._lines)} statement(s)", *self._lines]))
         self._lines = []

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from tasks.errors import PlanRefused
 from tasks.grants.budget import Budget, BudgetExceeded
 from tasks.grants.discover import sight
-from tasks.grants.drift import GrantDrift, find_drift
+from tasks.grants.drift import GrantDrift, find_drift, find_unregistered
 from tasks.grants.plan import plan_grants
 from tasks.grants.values import (
     SITE_PRIVILEGES,
@@ -72,6 +72,13 @@ def without_rights() -> GrantFacts:
 )
 def test_every_difference_has_its_name(facts: GrantFacts, found: list[str]) -> None:
     assert sorted({row.kind for row in find_drift(SITES, facts).rows}) == found
+
+
+def test_accounts_of_ours_of_no_registered_site_are_told_and_nobody_elses() -> None:
+    facts = with_account(with_account(DONE, "gone", "10.0.0.9", managed=True), "stranger", "10.0.0.9")
+    assert not find_unregistered({"a_b", "c", "gone"}, facts)
+    (row,) = find_unregistered({"a_b", "c"}, facts).rows
+    assert (row.kind, row.site, row.account) == ("EXTRA", "-", "gone@10.0.0.9")
 
 
 def test_a_second_password_is_no_wrong_one() -> None:

@@ -31,8 +31,24 @@ KEEP = os.environ.get("PACKMASTER_KEEP", "") not in {"", "0"}
 
 
 def settings() -> dict[str, str]:
-    """What docker/nodes makes of the environment: this very bed, for whoever set it there."""
-    environment = {"PACKMASTER_PROJECT": "packmaster-test", **os.environ}
+    """What docker/nodes makes of the environment: this very bed, for whoever set it there.
+
+    Where tests run in several processes, each has a bed of its own: the second one's name ends in -1, and its
+    network is the next /24.
+    """
+    given = {"PACKMASTER_PROJECT": "packmaster-test", **os.environ}
+    worker = int(given.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    found = read_settings(given)
+    if worker:
+        net, _, last = found["PACKMASTER_NET"].rpartition(".")
+        given["PACKMASTER_PROJECT"] = f"{found['PACKMASTER_PROJECT']}-{worker}"
+        given["PACKMASTER_NET"] = f"{net}.{int(last) + worker}"
+        given.pop("PACKMASTER_STATE", None)
+        found = read_settings(given)
+    return found
+
+
+def read_settings(environment: dict[str, str]) -> dict[str, str]:
     done = subprocess.run(
         [ROOT / "docker" / "nodes", "env"], env=environment, capture_output=True, text=True, check=True
     )
@@ -84,10 +100,18 @@ class DockerExec(Protocol):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever is in this directory needs Docker."""
+    """Whatever is in this directory needs Docker; what shares much of a bed runs in one process."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.nodes)
+            item.add_marker(pytest.mark.xdist_group(part_of_bed(item)))
+
+
+def part_of_bed(item: pytest.Item) -> str:
+    if "pack_bed" in getattr(item, "fixturenames", ()):
+        return "pack"
+    about_accounts = any(word in item.path.stem for word in ("grants", "account", "rotation"))
+    return "databases" if about_accounts else "cluster"
 
 
 def run(*argv: str, stdin: str | None = None, check: bool = True) -> str:

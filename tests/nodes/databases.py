@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +12,8 @@ import pytest
 from pydantic import SecretStr
 
 from tasks.fleet import Database
+from tasks.grants.connection import open_admin
+from tasks.grants.own_account import ServerKind, setup_sql
 
 if TYPE_CHECKING:
     from tests.nodes.conftest import Bed, DockerExec
@@ -73,6 +76,22 @@ def database_server(request: pytest.FixtureRequest) -> Database:
 def database_servers(mariadb_server: Database, mysql_server: Database) -> tuple[Database, ...]:
     """Both at once."""
     return mariadb_server, mysql_server
+
+
+def least_privileged(database: Database, controller: str, user: str = "packmaster_flows") -> Database:
+    """The server, administered with exactly what the set-up SQL gives, from the controller's address.
+
+    The statements are run by the account that may give the mark on this bed, and twice: they have to be safe
+    to repeat.
+    """
+    kind: ServerKind = "mysql" if database.name == "dbmysql" else "mariadb"
+    password = "least-for-the-tests"
+    sql = setup_sql(kind, user, controller, password=password)
+    statements = [line for line in sql.splitlines() if line and not line.startswith("--")]
+    with closing(open_admin(database)) as connection, connection.cursor() as cursor:
+        for statement in statements * 2:
+            cursor.execute(statement.removesuffix(";"))
+    return replace(database, admin_user=user, admin_password=SecretStr(password))
 
 
 @pytest.fixture

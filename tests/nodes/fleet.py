@@ -20,8 +20,9 @@ from pydantic import SecretStr
 
 from blocks import Cluster, DatabaseServer, Platform, Site, SshCredentials, WebServer, site_block_name
 from flows.locks import lock_name
-from tasks.fleet import Node
+from tasks.fleet import Database, Node
 from tasks.outcome import Outcomes
+from tests.nodes.databases import least_privileged
 from tests.nodes.prepared import KINDS, node_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -163,18 +164,21 @@ def register(bed: Any, execute: Callable[..., str], home: Path, api: str) -> Fle
             address=node.address, kind=node.kind, credentials=credentials, host_keys=list(node.host_keys)
         )
         saved(server, node.name)
+    # What every flow does here, it does with the rights of `packmaster grants setup-sql`.
+    all_rights = Database("db", bed.db_host, bed.db_admin_user, SecretStr(bed.db_admin_password), bed.db_port)
+    account = least_privileged(all_rights, bed.controller)
     database = DatabaseServer(
-        host=bed.db_host,
-        port=bed.db_port,
-        admin_user=bed.db_admin_user,
-        admin_password=SecretStr(bed.db_admin_password),
+        host=account.host,
+        port=account.port,
+        admin_user=account.admin_user,
+        admin_password=account.admin_password,
     )
     return Fleet(
         nodes,
         saved(Cluster(servers=list(KINDS)), "flows-web"),
         saved(database, "flows-db"),
         credentials,
-        (key.splitlines()[1], bed.db_admin_password),
+        (key.splitlines()[1], account.admin_password.get_secret_value()),
         home,
         httpx.Client(base_url=api, timeout=60),
         execute,

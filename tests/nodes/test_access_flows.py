@@ -22,6 +22,7 @@ from flows.verify_platform import verify_platform
 from tasks.errors import PlanRefused
 from tasks.fleet import Database
 from tasks.grants import user_name
+from tests.nodes.databases import least_privileged
 from tests.nodes.fleet import Fleet, change_nothing, fail, fleet, saved, succeed, wait_until
 from tests.nodes.prepared import prepared
 
@@ -96,10 +97,9 @@ def visited(
     name, source = f"access-{database_server.name}", tmp_path_factory.mktemp("source")
     (source / "index.php").write_text(PAGE)
     cluster = saved(Cluster(servers=list(NODES)), "access-web")
+    account = least_privileged(database_server, bed.controller)
     server = DatabaseServer(
-        host=database_server.host,
-        admin_user=database_server.admin_user,
-        admin_password=database_server.admin_password,
+        host=account.host, admin_user=account.admin_user, admin_password=account.admin_password
     )
     there = Visited(fleet, f"{database_server.name}.access.test", name, database_server)
     succeed(create_platform, platform=name, target=cluster, source=str(source))

@@ -15,9 +15,8 @@ from pydantic import SecretStr
 from tasks.errors import AccessDenied
 from tasks.fleet import Database
 from tasks.grants.apply import apply_grants
-from tasks.grants.connection import open_admin
+from tasks.grants.connection import log_in_from, open_admin
 from tasks.grants.facts import read_grant_facts
-from tasks.grants.own_account import ServerKind, setup_sql
 from tasks.grants.plan import plan_grants
 from tasks.grants.values import (
     SITE_PRIVILEGES,
@@ -28,6 +27,8 @@ from tasks.grants.values import (
     user_name,
 )
 from tasks.grants.verify import verify_login
+from tasks.ssh import connect
+from tests.nodes.databases import least_privileged
 from tests.nodes.prepared import node_of
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
     from tests.nodes.databases import RootSql
 
 LIMITED = "packmaster_limited"
-PASSWORD = "limited-for-tests"
 DENIED = {1044, 1045, 1142, 1227, 1698}
+CONNECTION_LOST = {2006, 2013, 1927}
 # What nobody who holds the account's password shall be able to do.
 FORBIDDEN = (
     "SELECT * FROM shop.t",
@@ -71,14 +72,7 @@ DROP DATABASE shop; DROP DATABASE siteXshop; DROP USER mule@`10.9.9.8`; DROP USE
 @pytest.fixture
 def limited(bed: Bed, database_server: Database, root_sql: RootSql) -> Iterator[Database]:
     """The server, administered with exactly what the set-up SQL gives."""
-    kind: ServerKind = "mysql" if database_server.name == "dbmysql" else "mariadb"
-    sql = setup_sql(kind, LIMITED, bed.controller, password=PASSWORD)
-    statements = [line for line in sql.splitlines() if line and not line.startswith("--")]
-    # By the account that may give the mark on this bed; twice, for it has to be safe to repeat.
-    with closing(open_admin(database_server)) as connection, connection.cursor() as cursor:
-        for statement in statements * 2:
-            cursor.execute(statement.removesuffix(";"))
-    yield replace(database_server, admin_user=LIMITED, admin_password=SecretStr(PASSWORD))
+    yield least_privileged(database_server, bed.controller, LIMITED)
     root_sql(database_server.name, f"DROP USER `{LIMITED}`@`{bed.controller}`")
 
 
@@ -110,7 +104,12 @@ def test_it_is_enough_to_give_a_site_its_database_and_to_take_it_back(
     escaped = both.database.replace("_", "\\_")
     root_sql(limited.name, f"REVOKE INSERT ON `{escaped}`.* FROM '{both.user}'@'{nodes[0].address}'")
     converge(both)
-    converge(replace(both, hosts=both.hosts[:1]))
+    staying, leaving = (log_in_from(connect(node), limited, both.user, both.password) for node in nodes)
+    with closing(staying), closing(leaving):
+        converge(replace(both, hosts=both.hosts[:1]))
+        assert refusal(staying, f"USE {both.database}") == 0
+        # A session outlives its account, unless it is ended.
+        assert refusal(leaving, f"USE {both.database}") in CONNECTION_LOST
     with pytest.raises(AccessDenied):
         verify_login(nodes[1], limited, both)
     converge(RemovedAccess(uri, both.database, both.user))

@@ -1,0 +1,155 @@
+"""What a deployment is going to do: the source built, servers read, the release planned; nothing touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from prefect import unmapped
+
+from blocks import Platform
+from flows.controller import work_directory
+from flows.gather import Facts, gather
+from flows.packs import Standing
+from flows.publish import Plan, explaining
+from tasks.code import (
+    Audit,
+    Built,
+    CodeFacts,
+    Manifest,
+    ReleasePlan,
+    build_code,
+    describe_release,
+    parse_source,
+    plan_release,
+    read_code,
+)
+from tasks.errors import PlanRefused
+from tasks.names import check_docroot
+from tasks.outcome import Outcome, Outcomes
+from tasks.packs import FollowPlan
+from tasks.sites.profiles import load_profile, overlay_files
+
+SOURCE_MOVED = "the source has changed since the release was deployed: run create-platform; here is"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A built source and how it gets to the target: nothing has been touched yet."""
+
+    platform: Platform
+    built: Built
+    plan: ReleasePlan
+    following: FollowPlan
+    standing: Standing
+    unread: Outcomes
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """Everything to publish; a target without slaves has no plan for them."""
+        return (self.plan, self.following) if self.standing.fleet.followers else (self.plan,)
+
+
+def plan_deployment(
+    platform: Platform, standing: Standing, *, quorum: int | None, composer: bool
+) -> Deployment:
+    """Build the platform's source and plan its release; raises PlanRefused with what stands in the way."""
+    profile = load_profile(platform.profile)
+    spec = parse_source(platform.source, platform.ref, platform.checksum)
+    # Servers are asked what they have while the source is built, which takes about as long.
+    asked = read_code.map(standing.fleet.writers, unmapped(platform.name), unmapped("none"))
+    overlay, inside = overlay_files(profile, platform.docroot), check_docroot(platform.docroot)
+    excluded = [f"{inside}/{path}".lstrip("/") for path in profile.excluded]
+    built = build_code(spec, overlay, work_directory(), composer=composer, excluded=excluded)
+    refuse_missing_docroot(built.manifest, platform.docroot, platform.source)
+    facts = gather("read releases", asked)
+    facts = look_closer(facts, platform, built, standing, "current")
+    deployment = _plan_from(facts, platform, built, standing, quorum)
+    if set(deployment.plan.switching_hosts) - set(deployment.plan.staging_hosts):
+        # Only current releases were looked at, and one that was changed since must not become current again.
+        facts = look_closer(facts, platform, built, standing, "all")
+        deployment = _plan_from(facts, platform, built, standing, quorum)
+    return deployment
+
+
+def look_closer(
+    facts: Facts[CodeFacts], platform: Platform, built: Built, standing: Standing, audit: Audit
+) -> Facts[CodeFacts]:
+    """Facts in which releases that are to stay, or to become current again, were looked at file by file.
+
+    A current release that is to be replaced is looked at when it is copied, and not before.
+    """
+    content = built.manifest.digest
+    doubtful = [
+        node
+        for node in standing.fleet.writers
+        if (there := facts.seen.get(node.name)) is not None
+        and (audit == "all" or (there.current_release and there.current_release.content == content))
+    ]
+    if not doubtful:
+        return facts
+    name = unmapped(platform.name)
+    closer = gather("read releases", read_code.map(doubtful, name, unmapped(audit), unmapped(content)))
+    lost = {outcome.host for outcome in closer.unread}
+    seen = {host: closer.seen.get(host, there) for host, there in facts.seen.items() if host not in lost}
+    return Facts(seen, facts.unread + closer.unread)
+
+
+def _plan_from(
+    facts: Facts[CodeFacts], platform: Platform, built: Built, standing: Standing, quorum: int | None
+) -> Deployment:
+    name, now, writers = platform.name, datetime.now(UTC), standing.fleet.writers
+    desired = describe_release(built, name, facts.seen, writers, work_directory())
+    keep, missing = platform.keep_releases, facts.missing
+    if standing.fleet.share is not None:
+        quorum = None  # counted over all nodes of the pack already; of those that write, there is one
+    with explaining(f"deploy {name}", facts.unread):
+        plan = plan_release(name, desired, facts.seen, now=now, missing=missing, quorum=quorum, keep=keep)
+    following = standing.following(name, plan.release, switching=bool(plan.switching_hosts))
+    return Deployment(platform, built, plan, following, standing, facts.unread)
+
+
+def plan_repair(platform: Platform, standing: Standing) -> tuple[Deployment | None, Outcomes]:
+    """Find out whether every server that answers has the same, unchanged release; else plan that it does.
+
+    Returns None where there is nothing to repair, and the Outcomes of reading. The release to have is what
+    the source still is; where the source has moved on, nothing can be repaired and each server that needs it
+    is a failed Outcome.
+    """
+    name = platform.name
+    facts = gather("read releases", read_code.map(standing.fleet.writers, unmapped(name)))
+    intact = {
+        host: seen.current_release.content
+        for host, seen in facts.seen.items()
+        if seen.current_release and not seen.current_release.drifted
+    }
+    found = tuple(
+        Outcome(host, "verify release", detail=f"{facts.seen[host].current} is as it was deployed")
+        for host in intact
+    )
+    if len(intact) == len(facts.seen) and len(set(intact.values())) == 1:
+        return None, facts.unread + found
+    if not facts.seen:
+        return None, facts.unread
+    alive = standing.fleet.only(set(standing.fleet.node_names) - set(facts.missing))
+    deployment = plan_deployment(platform, replace(standing, fleet=alive), quorum=None, composer=True)
+    if intact and deployment.plan.content not in intact.values():
+        wrong = [
+            Outcome(host, "verify release", error=f"{SOURCE_MOVED} {facts.seen[host].current or 'nothing'}")
+            for host in facts.seen
+            if host not in intact
+        ]
+        return None, facts.unread + found + wrong
+    return deployment, facts.unread + found
+
+
+def refuse_missing_docroot(manifest: Manifest, docroot: str, source: str) -> None:
+    """Raise PlanRefused when the source has no such directory, before anything is sent."""
+    inside = check_docroot(docroot)
+    entry = manifest.by_path.get(inside.encode()) if inside else None
+    if inside and (entry is None or entry.kind != "d"):
+        tops = sorted({path.split(b"/")[0] for path, e in manifest.by_path.items() if e.kind == "d"})
+        raise PlanRefused(
+            f"{source} has no directory {inside} to serve",
+            f"Its directories are {b', '.join(tops[:20]).decode('utf-8', 'replace') or '(none)'}",
+        )
