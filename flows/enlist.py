@@ -20,6 +20,13 @@ def refuse_other_server(share: Share | None) -> None:
         refuse_superseded(share, read_ledger(share.name))
 
 
+def go_on_alone(share: Share | None) -> Outcomes:
+    """A server whose standby is registered no more asks nobody when it boots. It may be waiting for just
+    that one, so this comes before anything that needs its nfsd.
+    """
+    return enlist(share) if share is not None and share.standby is None else Outcomes()
+
+
 def enlist(share: Share, *, synced: bool = False) -> Outcomes:
     """Both servers have gate and record, and the server's trees say which epoch it is.
 

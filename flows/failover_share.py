@@ -13,7 +13,8 @@ Effect: controller and nodes say, in several samples, whether the server is gone
     standby that has none under this epoch, and, where nobody is asked, whatever is in doubt.
 Rollback: switch-share back, when rejoin-standby has made the old server a standby again.
 Safe to re-run? Yes: it goes on where the last run ended, and asks for no approval once the standby was
-    promoted. On a share whose server answers it only moves nodes that were left behind.
+    promoted. On a share whose server answers it only moves nodes that were left behind; where a run was
+    killed before it did anything, and the server is back, it says so and leaves all as it was.
 3 a.m.: `not seen to be out of action` means that two servers might write. Switch the old one off, and run
     this again with its name in fenced_by_hand. It asks the new one at its next boot, and exports nothing.
     A node that is named was not moved: bring it back, then run this again. What the old server had and the
@@ -47,6 +48,8 @@ from tasks.outcome import Outcome, Outcomes
 from tasks.steps import join_outcomes
 
 Seconds = Annotated[int, Field(ge=10, le=86400)]
+# Between two looks at a copy it ages by this much more than by the time that a person thinks.
+LOOKING_SECONDS = 60
 
 
 @operation("failover-share", runbook=__doc__, run_name="fail over {share.name}")
@@ -106,7 +109,7 @@ def approve(
     asked = time.monotonic()
     answer = ask_approval(f"failover of share {share.name} to {plan.new}", str(plan), seconds)
     waited = time.monotonic() - asked
-    accepted = max(request.accept_loss_seconds or 0, int((plan.loss or 0) + waited + seconds / 10 + 60))
+    accepted = max(request.accept_loss_seconds or 0, int((plan.loss or 0) + waited) + LOOKING_SECONDS)
     request = replace(
         request,
         accept_loss_seconds=accepted,
@@ -141,8 +144,15 @@ def carry_out(
     register(share, plan, moving if plan.takes_over else seen.ledger)
     moved = move(Share.get(share.name, "failover-share"), plan.nodes, dead=True)
     line.extend(moved, "move")
-    line.publish(plan.loss)
+    line.publish(describe_loss(plan))
     return outcomes + moved
+
+
+def describe_loss(plan: FailoverPlan) -> str:
+    """What the time line says of it; a run that only finished another one has lost nothing more."""
+    if plan.loss is not None:
+        return f"What was written in the last {plan.loss:.0f} s before may be lost."
+    return "This run lost nothing; the one that began it says what may be lost."
 
 
 def claim_and_fence(seen: Situation, plan: FailoverPlan, request: Request) -> Outcomes:

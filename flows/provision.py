@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from prefect import Task, unmapped
 
+from flows.enlist import refuse_other_server
 from flows.gather import Facts, gather
 from flows.publish import Plan, failures_of
 from tasks.errors import PlanRefused
@@ -82,9 +83,10 @@ def plan_provision(
     Exports are planned for all nodes of the target, so that it may already have one that is being added;
     those of nodes that are not in `nodes` stay as they are. Without ids, those in use are kept. Nodes that
     cannot be read, or must not be touched, are left out and are in `unread`. Raises PlanRefused when ids
-    differ (and `fix_ids` was not asked for), and when the share's servers cannot be read or must not be
-    touched.
+    differ (and `fix_ids` was not asked for), and when the share's servers cannot be read, must not be
+    touched, or are not those that the share has since it was moved.
     """
+    refuse_other_server(target.share)
     facts = _read(target, nodes, uid, gid)
     plan = plan_share(target, facts.seen, uid=uid, gid=gid, fix_ids=fix_ids)
     refused = dict(plan.refused)

@@ -91,7 +91,7 @@ def carry_out(share: Share, seen: Situation, plan: SwitchPlan) -> Outcomes:
     pause = time.monotonic() - paused
     line.extend(outcomes, "move")
     line.mark(f"the pause was {pause:.1f} s")
-    line.publish(None)
+    line.publish("Nothing was lost.")
     outcomes += [Outcome(new.name, "switch", True, f"serves; writers were paused for {pause:.1f} s")]
     return outcomes + make_standby(Share.get(share.name, "switch-share"))
 

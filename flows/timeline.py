@@ -34,9 +34,6 @@ class Timeline:
                 )
                 self.mark(f"{outcome.host}: {done}")
 
-    def publish(self, loss: float | None) -> None:
-        """It can be seen as the table `timeline-<share>`."""
-        said = (
-            "Nothing was lost." if loss is None else f"What was written in the last {loss:.0f} s may be lost."
-        )
-        publish_table("timeline", self.share, self.rows, said)
+    def publish(self, headline: str) -> None:
+        """It can be seen as the table `timeline-<share>`; the headline says what was lost."""
+        publish_table("timeline", self.share, self.rows, headline)

@@ -33,10 +33,14 @@ def plan_failover(seen: Situation, request: Request) -> FailoverPlan:
             "Run provision-pack while both servers are up",
         )
     new = _find(seen, ledger.server)
+    old = _other(seen, new)
     if ledger.moving:
-        return _plan_takeover(seen, request, _other(seen, new), new)
+        if _never_began(seen, request, old, new):
+            note = "an earlier run was killed before it did anything"
+            return _plan_rest(seen, new, old, ledger.epoch - 1, note)
+        return _plan_takeover(seen, request, old, new)
     if not seen.down and not request.although_it_answers:
-        return _plan_rest(seen, _other(seen, new), new)
+        return _plan_rest(seen, old, new, ledger.epoch)
     if share.server.name != ledger.server:
         raise PlanRefused(
             f"{ledger.server} serves share {share.name} (epoch {ledger.epoch}) and does not answer, and the "
@@ -47,10 +51,22 @@ def plan_failover(seen: Situation, request: Request) -> FailoverPlan:
     return _plan_takeover(seen, request, share.server, share.standby)
 
 
-def _plan_rest(seen: Situation, old: Machine, new: Machine) -> FailoverPlan:
-    """The server serves: nodes that do not use it yet, and an inventory that says otherwise."""
+def _never_began(seen: Situation, request: Request, old: Machine, new: Machine) -> bool:
+    """A run meant to replace the server, and nobody knows of it but the controller: nothing was claimed, and
+    the server is back.
+    """
+    before = seen.ledger.epoch - 1
+    records = [(one.role, one.epoch) for one in (seen.record(old.name), seen.record(new.name))]
+    untouched = records == [(Role.PRIMARY, before), (Role.STANDBY, before)]
+    return untouched and not seen.down and not request.although_it_answers
+
+
+def _plan_rest(seen: Situation, old: Machine, new: Machine, epoch: int, note: str = "") -> FailoverPlan:
+    """`new` serves under `epoch`: nodes that do not use it yet, and a ledger and inventory that say
+    otherwise.
+    """
     wrong = tuple(node for node in seen.nodes if node in seen.misplaced)
-    notes = [f"{new.name} serves: {seen.witnesses}"]
+    notes = [f"{new.name} serves: {seen.witnesses}", *([note] if note else [])]
     notes += [f"{node}: {seen.misplaced[node]}" for node in wrong]
     if not wrong:
         notes.append("To move it all the same use switch-share, which loses nothing")
@@ -58,11 +74,11 @@ def _plan_rest(seen: Situation, old: Machine, new: Machine) -> FailoverPlan:
         share=seen.share.name,
         old=old.name,
         new=new.name,
-        epoch=seen.ledger.epoch,
+        epoch=epoch,
         nodes=wrong,
         takes_over=False,
         claims=False,
-        rewrites=seen.share.server.name != new.name,
+        rewrites=seen.share.server.name != new.name or seen.ledger.moving,
         notes=tuple(notes),
     )
 

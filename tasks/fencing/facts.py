@@ -45,8 +45,6 @@ def parse_look(host: str, text: str) -> ServerLook:
         token=first("token"),
         files={values[0]: values[1] for values in seen["file"]},
         answers=bool(seen["answers"]),
-        enabled=bool(seen["enabled"]),
-        clock=int(first("time", "0")),
     )
 
 

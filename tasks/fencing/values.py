@@ -26,8 +26,6 @@ class ServerLook:
     token: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     answers: bool = False
-    enabled: bool = False
-    clock: int = 0
 
     def exports(self, share: Share) -> tuple[Export, ...]:
         """What of the share is in force here."""

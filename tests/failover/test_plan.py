@@ -165,3 +165,30 @@ def test_an_interrupted_run_is_finished_wherever_it_ended() -> None:
         seen = gone(ledger=Ledger(5, "nfs2", moving=True), looks={"nfs2": standby}, down=False)
         plan = plan_failover(seen, Request())
         assert (plan.takes_over, plan.claims, plan.epoch, plan.new) == (True, claims, 5, NEW.name)
+
+
+BACK = {"nfs1": look("nfs1", Role.PRIMARY, 4), "nfs2": look("nfs2", Role.STANDBY, 4)}
+
+
+def test_a_run_that_was_killed_before_it_did_anything_is_forgotten_when_the_server_is_back() -> None:
+    seen = gone(ledger=Ledger(5, "nfs2", moving=True), looks=BACK, unseen={}, down=False, witnesses="OK")
+    plan = plan_failover(seen, Request())
+    assert (plan.takes_over, plan.rewrites, plan.new, plan.epoch, plan.nodes) == (False, True, "nfs1", 4, ())
+    assert "killed before it did anything" in str(plan)
+    assert plan_failover(seen, Request(although_it_answers=True)).takes_over
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"down": True},
+        {"looks": {**BACK, "nfs2": look("nfs2", Role.TAKING_OVER, 5)}},
+        {"looks": {**BACK, "nfs1": look("nfs1", Role.FENCED, 4)}},
+        {"looks": {"nfs2": BACK["nfs2"]}, "unseen": {"nfs1": "no answer"}},
+    ],
+)
+def test_a_run_that_did_something_is_finished(changes: dict[str, Any]) -> None:
+    seen = gone(
+        **{"ledger": Ledger(5, "nfs2", moving=True), "looks": BACK, "unseen": {}, "down": False} | changes
+    )
+    assert plan_failover(seen, Request()).takes_over

@@ -1,7 +1,6 @@
 # look.sh SHARE DISK CODE FILE...: what this server is for the share, and does, `word<TAB>value...` a line.
 share=$1 disk=$2 code=$3
 shift 3
-say time "$(date +%s)"
 [ ! -f "$records/$share" ] || say record "$(encode <"$records/$share")"
 say threads "$(threads)"
 [ ! -r /var/lib/nfs/etab ] || say table "$(encode </var/lib/nfs/etab)"
@@ -12,5 +11,4 @@ say threads "$(threads)"
 for file in "$@"; do
     [ ! -f "$file" ] || say file "$file" "$(sha256sum <"$file" | cut -c 1-64)"
 done
-systemctl is-active --quiet packmaster-epoch.socket && say answers yes
-! systemctl is-enabled --quiet nfs-server 2>/dev/null || say enabled yes
+! systemctl is-active --quiet packmaster-epoch.socket || say answers yes
