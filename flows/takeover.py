@@ -26,7 +26,7 @@ from tasks.failover import (
 from tasks.fencing import Record, Role, open_disk, read_server, set_record, stop_copying, write_tokens
 from tasks.fleet import Machine, Target
 from tasks.liveness import Verdict, Watch
-from tasks.liveness.quorum import SERVER
+from tasks.liveness.quorum import SERVER, is_agreed, is_down
 from tasks.outcome import Outcome, Outcomes
 from tasks.replication import read_standby
 from tasks.replication.values import loss_bound
@@ -56,7 +56,9 @@ def look_around(share: Share) -> Situation:
         unseen={outcome.host: outcome.error or "" for outcome in looks.unread},
         nodes=tuple(circle.nodes),
         misplaced=find_misplaced(circle.watched, looked.sample),
-        down=verdict.verdict is Verdict.HUNG,
+        # A server that is only slow to look into itself serves.
+        down=verdict.verdict is Verdict.HUNG and is_down(circle.watched, looked.sample),
+        agreed=verdict.verdict is Verdict.HUNG and is_agreed(circle.watched, looked.sample),
         witnesses=f"{verdict.verdict} ({verdict.detail})",
         # While it is moving, the standby's copy is of the epoch before.
         lag=read_lag(standby, resolved, ledger.epoch - ledger.moving) if standby else None,

@@ -105,7 +105,8 @@ class Share:
     `address` is what clients mount from: the server's own, or in mode `external` one that moves by itself.
     `clients` are addresses and subnets, none of them everybody's; empty for exactly the machines of the pack.
     `disk` is the mount point that both directories lie on, or empty where they need none of their own.
-    `failover_seconds` is how long a server that is highly available by other means may be silent.
+    `failover_seconds` is how long a server that is highly available by other means may be silent, `partner`
+    the other server of its cluster.
     `recovery_point_seconds` is how much of what was written a failover may lose without being asked, and
     `automatic_failover` whether one may happen without a person's approval.
     """
@@ -119,6 +120,7 @@ class Share:
     mode: ShareMode = "replica"
     clients: tuple[str, ...] = ()
     disk: str = ""
+    partner: Machine | None = None
     code_options: str = ""
     data_options: str = ""
     failover_seconds: int = 120

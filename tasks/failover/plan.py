@@ -66,10 +66,13 @@ def _plan_rest(seen: Situation, old: Machine, new: Machine, epoch: int, note: st
     otherwise.
     """
     wrong = tuple(node for node in seen.nodes if node in seen.misplaced)
-    notes = [f"{new.name} serves: {seen.witnesses}", *([note] if note else [])]
+    notes = [f"{new.name} answers: {seen.witnesses}", *([note] if note else [])]
     notes += [f"{node}: {seen.misplaced[node]}" for node in wrong]
     if not wrong:
-        notes.append("To move it all the same use switch-share, which loses nothing")
+        notes.append(
+            "To move it all the same use switch-share, which loses nothing; or, when it answers and does not "
+            "work, this with although_it_answers"
+        )
     return FailoverPlan(
         share=seen.share.name,
         old=old.name,
@@ -158,8 +161,8 @@ def _refuse_automatic(seen: Situation, old: Machine, request: Request) -> None:
     reasons = []
     if not seen.share.automatic_failover:
         reasons.append("its policy wants a person's approval")
-    if not seen.down:
-        reasons.append(f"the server is not known to be gone ({seen.witnesses})")
+    if not seen.agreed:
+        reasons.append(f"the server is not known to be gone to a majority of the nodes ({seen.witnesses})")
     if request.accept_loss_seconds is not None or request.fenced_by_hand or request.although_it_answers:
         reasons.append("only a person may accept a loss, or say that a server is out of action")
     if old.name not in seen.looks and old.fence is None:

@@ -43,9 +43,10 @@ class Request:
 class Situation:
     """What was seen. `looks` has the servers that could be looked into, `unseen` why others could not.
 
-    `down` is the quorum's verdict on the server, `witnesses` in words; `lag` is how old the standby's copy is
-    in seconds (None: it never got a whole one under this epoch). `misplaced` says of each node that does not
-    use the server of the ledger what it does instead.
+    `down` says that neither the controller nor a majority of the nodes that could be asked reach the server,
+    `agreed` that it is a majority of all nodes; `witnesses` is that in words. `lag` is how old the standby's
+    copy is in seconds (None: it never got a whole one under this epoch). `misplaced` says of each node that
+    does not use the server of the ledger what it does instead.
     """
 
     share: Share
@@ -55,6 +56,7 @@ class Situation:
     nodes: tuple[str, ...] = ()
     misplaced: Mapping[str, str] = field(default_factory=dict)
     down: bool = False
+    agreed: bool = False
     witnesses: str = ""
     lag: float | None = None
 

@@ -42,6 +42,7 @@ def gone(**changes: Any) -> Situation:
         unseen={"nfs1": "no answer"},
         nodes=NODES,
         down=True,
+        agreed=True,
         witnesses="HUNG",
         lag=30.0,
     )

@@ -90,10 +90,11 @@ def test_a_name_that_was_typed_must_be_that_of_the_server_to_fence() -> None:
     [
         ({}, Request(automatic=True), "wants a person's approval"),
         (
-            {"share": AUTO, "down": False},
+            {"share": AUTO, "down": False, "agreed": False},
             Request(automatic=True, although_it_answers=True),
             "not known to be gone",
         ),
+        ({"share": AUTO, "agreed": False}, Request(automatic=True), "not known to be gone to a majority"),
         ({"share": AUTO}, Request(automatic=True, accept_loss_seconds=900), "only a person may accept"),
         (
             {"share": replace(AUTO, server=replace(OLD, fence=None))},
@@ -133,7 +134,7 @@ def test_nothing_is_promoted_that_is_no_standby_or_too_old_or_without_fencing(
     ledger: Ledger, standby: Any, request_: Request, lag: float | None, down: bool, automatic: bool
 ) -> None:
     share = replace(SHARE, automatic_failover=automatic)
-    seen = gone(share=share, ledger=ledger, looks={"nfs2": standby}, lag=lag, down=down)
+    seen = gone(share=share, ledger=ledger, looks={"nfs2": standby}, lag=lag, down=down, agreed=down)
     try:
         plan = plan_failover(seen, request_)
     except PlanRefused:
