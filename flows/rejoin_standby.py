@@ -61,14 +61,15 @@ def rejoin_standby(share: Share, dry_run: bool = False) -> State[Outcomes]:
         found = (Share.find(share.name) or share).resolve()
         refuse_other_server(found)
         old = refuse_alone(found)
-        outcomes = Outcomes() if dry_run else join_outcomes([open_disk.submit(old, found)])
         seen = look_at_sides(found, found.server, old)
-        outcomes += seen.unread
+        outcomes = seen.unread
         if not outcomes.failed:
             plan = plan_copy(found, found.server, old, seen, "rejoin")
             publish_plan(about, plan)
             if not dry_run:
-                outcomes += take_back(found, old, seen, plan)
+                # Not before it was seen to export nothing: what fencing closed was closed to clients, too.
+                outcomes += join_outcomes([open_disk.submit(old, found)])
+                outcomes += take_back(found, old, seen, plan) if not outcomes.failed else ()
     return conclude(about, outcomes)
 
 
