@@ -11,9 +11,11 @@ from tasks.errors import Drift
 from tasks.fencing.facts import read_server
 from tasks.fleet import Machine, Node, Share, Target
 from tasks.liveness.apply import STOP_SECONDS, confirm, drain_node, remount, resume_node
+from tasks.liveness.facts import look_from_node
 from tasks.liveness.plan import Remount
 from tasks.liveness.rpc import ask_null
 from tasks.liveness.values import Member, Verdict, Watched
+from tasks.liveness.verdicts import find_mount
 from tasks.nfs.apply import apply_step
 from tasks.nfs.exports import find_differing
 from tasks.nfs.facts import node_questions, read_machine, run_as_root, server_questions
@@ -73,19 +75,23 @@ def move_node(
     """The node works from the target's share: mounted now and at boot, confirmed, php-fpm running.
 
     `dead` says that what is mounted now answers nobody, and is taken away by force. Where a step fails the
-    node stays drained. Raises CommandFailed, Drift and Unreachable.
+    node stays drained. One that works from it already is left alone. Raises CommandFailed, Drift and
+    Unreachable.
     """
     began = time.monotonic()
     facts = read_machine(node, node_questions(target))
+    wrong = [mount for mount in member.mounts if differences(mount, facts.mounts)]
+    text = edit_fstab(facts.fstab, watched.share, member.mounts)
+    if not wrong and text == facts.fstab and _is_at_work(node, watched, member):
+        detail = f"works from {watched.server} already"
+        return Outcome(node.name, "move", detail=detail, seconds=time.monotonic() - began)
     report(str(drain_node(node, DEAD_STOP_SECONDS if dead else STOP_SECONDS)))
     drained = time.monotonic()
-    wrong = [mount for mount in member.mounts if differences(mount, facts.mounts)]
     there = [mount for mount in wrong if mount_at(facts.mounts, mount.point) is not None]
     if there and dead:
         held = _force_off(node, *(mount.point for mount in reversed(there)))
         report(f"{node.name}: unmounted by force {held}")
     # Not while something is mounted that hangs: systemd looks at every mount point when it reads the table.
-    text = edit_fstab(facts.fstab, watched.share, member.mounts)
     if text != facts.fstab:
         about = f"share {watched.share} is mounted from {watched.server}"
         apply_step(connect(node.as_admin()), WriteFstab(text, digest_of(facts.fstab), about))
@@ -108,6 +114,12 @@ def detach_node(node: Node, mounts: tuple[Mount, ...]) -> Outcome:
     for mount in reversed(mounts):
         run_as_root(ssh, "unmount", mount.point, "10", timeout=60)
     return Outcome(node.name, "detach", changed=True, detail="drained and unmounted")
+
+
+def _is_at_work(node: Node, watched: Watched, member: Member) -> bool:
+    sight = look_from_node(node, watched, member)
+    found = [find_mount(watched, node.name, mount, sight, None).verdict for mount in member.mounts]
+    return not sight.drained and all(verdict in {Verdict.OK, Verdict.SLOW} for verdict in found)
 
 
 def _force_off(node: Node, *points: str) -> str:
