@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-unit test-nodes lint demo demo-cluster down bench bench-code bench-grants bench-orchestration engine images sources browser
+.PHONY: help setup test test-unit test-nodes lint demo demo-cluster demo-failover down bench bench-code bench-grants bench-orchestration engine images sources browser
 # Steps share one machine, and their order is what a person follows on the screen.
 .NOTPARALLEL:
 
@@ -16,6 +16,9 @@ demo: demo-cluster ## all of this: WordPress on a cluster of four nodes, then on
 demo-cluster: setup engine images sources ## the cluster alone, set up through the Prefect UI's own API
 	@docker/nodes up
 	@$(PY) -m deployments.demo up
+
+demo-failover: ## the NFS server of the demo's pack is killed under load, its standby takes over; then back again
+	@$(PY) -m deployments.demo failover
 
 down: ## stop what `make demo` started, and nothing else
 	@[ ! -x $(PY) ] || $(PY) -m deployments.demo down

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, HttpUrl, SecretStr, field_validator
+from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
 
 from blocks.inventory_block import InventoryBlock, as_field_check
 from blocks.ssh import SshCredentials
-from tasks.fleet import Database, Machine, Node
+from tasks.fleet import Database, FenceCommand, Machine, Node
 from tasks.names import unique_or_refuse
 
 
@@ -93,6 +93,38 @@ class NfsServer(SshServer):
     _logo_url = HttpUrl("https://cdn.simpleicons.org/truenas")
     _documentation_url = HttpUrl("https://man7.org/linux/man-pages/man5/exports.5.html")
 
+    fence_command: list[str] = Field(
+        default_factory=list,
+        title="Fence command",
+        description="Run on the controller to put the server out of action when it cannot be reached: an "
+        "IPMI, hypervisor or cloud command, a word an entry. No shell reads it.",
+    )
+    fence_check: list[str] = Field(
+        default_factory=list,
+        title="Fence check",
+        description="Says whether the server is out of action: it must exit with 0. Required with a fence "
+        "command, whose own exit status proves nothing.",
+    )
+    fence_off: str = Field(
+        default="",
+        title="Fence check prints",
+        description="What the check prints when the server is out of action, such as `off`; empty where its "
+        "exit status says it.",
+    )
+    fence_seconds: int = Field(
+        default=60,
+        title="Fence seconds",
+        description="How long the fence command, and then its check, may take.",
+        ge=1,
+        le=600,
+    )
+
+    @model_validator(mode="after")
+    def _confirmed(self) -> Self:
+        if bool(self.fence_command) != bool(self.fence_check):
+            raise ValueError("a fence command needs a fence check, and a check a command")
+        return self
+
     def machine(self) -> Machine:
         """The server as the tasks see it; raises PlanRefused when the block was never saved."""
         return Machine(
@@ -103,7 +135,14 @@ class NfsServer(SshServer):
             host_keys=tuple(self.host_keys),
             port=self.ssh_port,
             admin_user=self.credentials.admin_username,
+            fence=self._fence(),
         )
+
+    def _fence(self) -> FenceCommand | None:
+        if not self.fence_command:
+            return None
+        argv, check = tuple(self.fence_command), tuple(self.fence_check)
+        return FenceCommand(argv, check, self.fence_off, self.fence_seconds)
 
 
 class DatabaseServer(InventoryBlock):

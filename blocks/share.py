@@ -46,6 +46,11 @@ class Share(InventoryBlock):
     standby: NfsServer | None = Field(
         default=None, description="Mode replica: the server that has a copy and can take over."
     )
+    partner: NfsServer | None = Field(
+        default=None,
+        description="Mode external: the cluster's other server, where both can be reached over SSH. Then "
+        "address, fsid, server scope, DRBD and Pacemaker are looked at on both.",
+    )
     mode: Literal["replica", "external"] = Field(
         default="replica",
         title="Mode",
@@ -103,12 +108,29 @@ class Share(InventoryBlock):
         le=3600,
     )
 
+    recovery_point_seconds: int = Field(
+        default=300,
+        title="Recovery point",
+        description="Mode replica: how many seconds of what was written a failover may lose; one that could "
+        "lose more is refused unless that is accepted explicitly.",
+        ge=1,
+        le=604800,
+    )
+    automatic_failover: bool = Field(
+        default=False,
+        title="Automatic failover",
+        description="Mode replica: a failover may happen without a person's approval, where the controller "
+        "and a majority of clients agree that the server is gone, and it can be fenced.",
+    )
+
     _sane_clients = field_validator("clients")(as_field_check(check_clients))
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.mode == "external" and self.standby is not None:
             raise ValueError("a share of mode external is moved by other means: it has no standby here")
+        if self.mode == "replica" and self.partner is not None:
+            raise ValueError("a partner is another server of a cluster, in mode external: this has a standby")
         if self.mode == "external" and not self.address:
             raise ValueError("a share of mode external needs the address that clients mount from")
         paths = [path for path in (self.code_path, self.data_path) if path]
@@ -121,9 +143,11 @@ class Share(InventoryBlock):
         name = check_slug(self.name, "share")
         server = self.server.machine()
         standby = self.standby.machine() if self.standby else None
-        if standby is not None and standby.endpoint == server.endpoint:
+        partner = self.partner.machine() if self.partner else None
+        if server.endpoint in {other.endpoint for other in (standby, partner) if other is not None}:
             raise PlanRefused(
-                f"share {name}: {server.name} cannot be its own standby", "Choose another NFS server"
+                f"share {name}: {server.name} cannot be its own standby or partner",
+                "Choose another NFS server",
             )
         code = self.code_path or f"{EXPORTS}/{name}/platforms"
         data = self.data_path or f"{EXPORTS}/{name}/sites"
@@ -144,13 +168,22 @@ class Share(InventoryBlock):
             code_path=code,
             data_path=data,
             standby=standby,
+            partner=partner,
             mode=self.mode,
             clients=tuple(self.clients),
             disk=self.disk,
             code_options=self.code_options,
             data_options=self.data_options,
             failover_seconds=self.failover_seconds,
+            recovery_point_seconds=self.recovery_point_seconds,
+            automatic_failover=self.automatic_failover,
         )
+
+    def exchange_servers(self) -> None:
+        """Its standby is registered as its server, and the server as its standby; clients mount from that."""
+        if self.standby is not None:
+            self.server, self.standby, self.address = self.standby, self.server, ""
+            self.save(self.name, overwrite=True)
 
 
 def is_inside(one: str, other: str) -> bool:

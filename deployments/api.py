@@ -33,16 +33,44 @@ class Api:
 
     def run(self, flow: str, parameters: Mapping[str, Any]) -> str:
         """Trigger a deployment and follow the run to its end; its message, or PackmasterError."""
+        return self.finish(flow, self.start(flow, parameters))
+
+    def start(self, flow: str, parameters: Mapping[str, Any]) -> str:
+        """Trigger a deployment; the run's id."""
         deployment = self._ask("GET", f"/deployments/name/{flow}/{flow}").json()
         # With a key of its own, a request that has to be repeated still makes one run.
         wanted = {"parameters": dict(parameters), "idempotency_key": str(uuid.uuid4())}
         run = self._ask("POST", f"/deployments/{deployment['id']}/create_flow_run", wanted).json()
         self.say(f"{flow}: {self.ui}/runs/flow-run/{run['id']}")
-        state = self._follow(run["id"])
+        return str(run["id"])
+
+    def finish(self, flow: str, run_id: str) -> str:
+        """Follow a run to its end; its message, or PackmasterError."""
+        state = self._follow(run_id)
         if state["type"] != "COMPLETED":
             raise PackmasterError(f"{flow} ended as {state['name']}: {state['message']}")
         self.say(f"    {state['message']}")
         return str(state["message"])
+
+    def approve(self, run_id: str, answer: Mapping[str, Any], seconds: float) -> None:
+        """Wait until a run asks for approval, and give it, as a person does with its form in the UI.
+
+        Raises PackmasterError when it does not ask within `seconds`, or ends before.
+        """
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            state = self._ask("GET", f"/flow_runs/{run_id}").json()["state"]
+            if state["type"] in ENDED:
+                raise PackmasterError(f"the run {run_id} asked for no approval: {state['message']}")
+            if state["type"] == "PAUSED" and self._resume(run_id, answer):
+                return
+            time.sleep(0.5)
+        raise PackmasterError(f"the run {run_id} did not ask for approval within {seconds:.0f} s")
+
+    def _resume(self, run_id: str, answer: Mapping[str, Any]) -> bool:
+        # It is paused a moment before its form is there.
+        said = self.client.post(f"/flow_runs/{run_id}/resume", json={"run_input": dict(answer)})
+        return said.is_success and said.json()["status"] == "ACCEPT"
 
     def table(self, key: str) -> list[dict[str, str]]:
         """The rows of the latest table artifact of a key."""

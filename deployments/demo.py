@@ -1,7 +1,8 @@
 """The demo: a Prefect server, a worker, the demo's nodes as inventory, and the main job through the API.
 
 `up` starts what is not running, registers everything and triggers the flows as another system would, with
-nothing but HTTP; `pack` does the same for a pack; both can be run again. `can-pack` says whether the machines
+nothing but HTTP; `pack` does the same for a pack; both can be run again. `failover` kills the pack's NFS
+server under load, and goes back. `can-pack` says whether the machines
 of a pack can run here. `down` stops what `up` started and nothing else. The nodes themselves are brought up
 and down by docker/nodes.
 """
@@ -13,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+from deployments.demo_failover import run_failover
 from deployments.demo_grants import ACCOUNT, create_own_account, show_reconciliation
 from deployments.demo_pack import find_obstacle, run_pack
 from deployments.demo_services import Services
@@ -28,7 +30,7 @@ SOURCE = Path(".packmaster/sources/wordpress").resolve()
 
 
 def main(argv: list[str]) -> int:
-    """Run `up`, `pack` or `down`; the exit status is 0 when it did what it says."""
+    """Run `up`, `pack`, `failover` or `down`; the exit status is 0 when it did what it says."""
     services = Services(STATE, port=int(os.environ.get("PACKMASTER_UI_PORT", "4200")))
     if argv == ["down"]:
         services.stop()
@@ -38,14 +40,16 @@ def main(argv: list[str]) -> int:
         if obstacle:
             say(f"no pack in this demo: {obstacle}")
         return 1 if obstacle else 0
-    if argv not in (["up"], ["pack"]):
-        say("usage: python -m deployments.demo up|can-pack|pack|down")
+    if argv not in (["up"], ["pack"], ["failover"]):
+        say("usage: python -m deployments.demo up|can-pack|pack|failover|down")
         return 2
     try:
         if argv == ["up"]:
             run_demo(services)
-        else:
+        elif argv == ["pack"]:
             run_pack(services, NET)
+        else:
+            run_failover(services, NET)
     except PackmasterError as failure:
         say(f"the demo failed: {failure}")
         return 1

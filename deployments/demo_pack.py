@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import stat
 import subprocess
@@ -14,6 +15,7 @@ from tasks.errors import PackmasterError
 
 PACK, PLATFORM = "farm", "farm-blog"
 SOURCE = Path(".packmaster/sources/wordpress").resolve()
+SERVERS = ("nfs1", "nfs2")
 KINDS = {"master1": "apache", "slave1": "apache", "slave2": "nginx"}
 LAST_OCTET = {"nfs1": 61, "nfs2": 62, "master1": 71, "slave1": 72, "slave2": 73}
 LOOK_SECONDS = 60
@@ -54,7 +56,10 @@ def run_pack(services: Services, net: str) -> None:
 def write_inventory(state: Path, net: str) -> Path:
     """Describe the pack as an operator would, beside what the inventory of the cluster has."""
     keys = dict(line.split(",", 1) for line in (state / "known_hosts").read_text().splitlines() if line)
-    lines = ["nfs_servers:", *_machine("nfs1", net, keys), *_machine("nfs2", net, keys), "web_servers:"]
+    lines = ["nfs_servers:"]
+    for name in SERVERS:
+        lines += [*_machine(name, net, keys), *_fence(name)]
+    lines += ["web_servers:"]
     for name, kind in KINDS.items():
         lines += [*_machine(name, net, keys), f"    kind: {kind}"]
     lines += [
@@ -71,6 +76,20 @@ def write_inventory(state: Path, net: str) -> Path:
     path = state / "inventory-pack.yaml"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+def container_of(machine: str) -> str:
+    """The container that a machine of the demo runs in: its power switch."""
+    return f"{os.environ.get('PACKMASTER_PROJECT', 'packmaster-demo')}-{machine}"
+
+
+def _fence(name: str) -> list[str]:
+    """How the controller switches it off: what IPMI, a hypervisor or a cloud's API does elsewhere."""
+    return [
+        f"    fence_command: [docker, kill, {container_of(name)}]",
+        f"    fence_check: [docker, inspect, -f, '{{{{.State.Running}}}}', {container_of(name)}]",
+        "    fence_off: 'false'",
+    ]
 
 
 def _machine(name: str, net: str, keys: dict[str, str]) -> list[str]:
@@ -96,10 +115,10 @@ def report(services: Services, net: str, started: float) -> None:
             raise PackmasterError(f"{name} answered {status}, or without the post; look at http://{address}/")
         _wait_for_upload(name, address, upload)
         say(f"  {name:8} http://{address}/  answers {status}, shows the post and serves the upload")
-    releases = _run_on("nfs1", "ls", f"/srv/packmaster/files/platforms/{PLATFORM}/releases").split()
+    releases = run_on("nfs1", "ls", f"/srv/packmaster/files/platforms/{PLATFORM}/releases").split()
     say(f"  nfs1     has the code once: {', '.join(releases)}")
     for name in nodes:
-        mounts = _run_on(name, "findmnt", "-rn", "-t", "nfs4", "-o", "TARGET,SOURCE").splitlines()
+        mounts = run_on(name, "findmnt", "-rn", "-t", "nfs4", "-o", "TARGET,SOURCE").splitlines()
         say(f"  {name:8} mounts {'; '.join(mount.replace(' ', ' from ') for mount in mounts)}")
     say("")
     say(f"  by hand: curl -H 'Host: {PACK_SITE}' http://{nodes['slave2']}/")
@@ -115,7 +134,7 @@ def _wait_for_upload(name: str, address: str, path: str) -> None:
         time.sleep(1)
 
 
-def _run_on(machine: str, *command: str) -> str:
+def run_on(machine: str, *command: str) -> str:
     """What a command prints on a machine of the demo."""
     done = subprocess.run(
         ["docker/nodes", "ssh", machine, *command],

@@ -38,6 +38,7 @@ from flows.operation import operation
 from flows.packs import Standing, look_at_pack
 from flows.publish import announce, conclude, publish_plan
 from flows.registry import refuse_taken_names
+from flows.standby import copy_afterwards
 from tasks.code import read_code
 from tasks.errors import PlanRefused
 from tasks.names import HOST_NAME_PATTERN, check_host_name
@@ -93,6 +94,7 @@ def add_site(
             )
             if not outcomes.failed:
                 announce("site.added", uri, {"platform": platform.name})
+        outcomes += copy_afterwards(fleet, outcomes)
     return conclude(f"add {uri}", outcomes)
 
 

@@ -17,7 +17,8 @@ Safe to re-run? Yes, at any time, also beside a run that is working on the same 
     back, rows `because of` it follow by themselves. One node HUNG, the server OK: that node's network or
     kernel. The controller's path HUNG alone: only the watch is blind. STALE, NOT_MOUNTED or WRONG_SERVER:
     run repair-share. DENIED, IDMAP_MISMATCH, READ_ONLY: the detail says why; provision-pack puts exports,
-    ids and options right. UNSEEN: the machine does not answer over SSH.
+    ids and options right. UNSEEN: the machine does not answer over SSH. DEGRADED: the cluster that keeps the
+    share available could not do it once more; the detail says what Pacemaker or DRBD shows.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from flows.overview import refresh_quietly
 from flows.publish import announce, artifact_key
 from flows.watch import Circle, find_circle, look, take_sample
 from tasks.errors import Drift, PackmasterError
-from tasks.liveness import Change, Watch, find_all, find_changes, parse_rows, summarise
+from tasks.liveness import Change, Watch, find_changes, parse_rows, summarise
 from tasks.liveness.values import Verdict
 
 NAME = "check-share"
@@ -94,7 +95,7 @@ def watch_over(circle: Circle) -> tuple[bool, str]:
 
 def look_once(circle: Circle) -> tuple[bool, str]:
     """One sample, shown as the table `look-share-<name>`, and whether all was well in it."""
-    found = find_all(circle.watched, take_sample(circle))
+    _, found = take_sample(circle)
     rows = [
         {"machine": machine, "mount": mount, "verdict": one.verdict.value, "detail": one.detail}
         for (machine, mount), one in found.items()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from prefect import Task, unmapped
 
+from flows.enlist import refuse_other_server
 from flows.gather import Facts, gather
 from flows.publish import Plan, failures_of
 from tasks.errors import PlanRefused
@@ -82,9 +83,10 @@ def plan_provision(
     Exports are planned for all nodes of the target, so that it may already have one that is being added;
     those of nodes that are not in `nodes` stay as they are. Without ids, those in use are kept. Nodes that
     cannot be read, or must not be touched, are left out and are in `unread`. Raises PlanRefused when ids
-    differ (and `fix_ids` was not asked for), and when the share's servers cannot be read or must not be
-    touched.
+    differ (and `fix_ids` was not asked for), and when the share's servers cannot be read, must not be
+    touched, or are not those that the share has since it was moved.
     """
+    refuse_other_server(target.share)
     facts = _read(target, nodes, uid, gid)
     plan = plan_share(target, facts.seen, uid=uid, gid=gid, fix_ids=fix_ids)
     refused = dict(plan.refused)
@@ -163,10 +165,11 @@ def _read(target: Target, nodes: Sequence[Node], uid: int | None, gid: int | Non
     questions = [*(of_server for _ in servers), *(of_node for _ in nodes)]
     facts = gather("read machine", read_machine.map([*servers, *nodes], questions))
     errors = {outcome.host: outcome.error or "" for outcome in facts.unread}
-    missing = [server.name for server in servers if server.name in errors]
-    if missing:
+    # A standby that is off is named; the share is provided without it.
+    if servers and share.server.name in errors:
         raise PlanRefused(
-            f"the NFS server {missing[0]} of share {share.name} could not be read: {errors[missing[0]]}",
+            f"the NFS server {share.server.name} of share {share.name} could not be read: "
+            f"{errors[share.server.name]}",
             "Nothing was touched. Bring it back, then run this again",
         )
     return facts

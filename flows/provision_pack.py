@@ -12,6 +12,8 @@ Safe to re-run? Yes, also after a kill: it reads what is there, and on a pack th
     nothing.
 3 a.m.: a running pack does not depend on it. A node that is refused or fails is named; the others are
     finished. `does not answer` means that a mount hangs: look at its NFS server first, then run this again.
+    An NFS server that waits at its boot for a standby that is gone for good: register the share without the
+    standby, and run this. It goes on alone, and asks nobody any more.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from prefect.client.schemas.objects import State
 
 from blocks import Pack
 from flows.drift import publish_drift
+from flows.enlist import enlist, go_on_alone
 from flows.locks import hold
 from flows.operation import operation
 from flows.prepare_server import UnixId
@@ -49,5 +52,8 @@ def provision_pack(
             publish_drift(about, work.plans)
         outcomes = work.unread
         if not dry_run:
+            outcomes += go_on_alone(target.share)
             outcomes += provision(work)
+            if target.share is not None and target.share.standby is not None and not outcomes.failed:
+                outcomes += enlist(target.share)
     return conclude(about, outcomes)

@@ -15,6 +15,7 @@ from flows.locks import hold
 from flows.packs import follow_master, look_at_pack, look_through_share
 from flows.publish import announce, conclude, publish_plan
 from flows.registry import list_sites_of
+from flows.standby import copy_afterwards
 from tasks.code import (
     ReleasePlan,
     prune,
@@ -43,6 +44,7 @@ def deploy(wanted: Platform, *, quorum: int | None, composer: bool, dry_run: boo
         if not dry_run:
             wanted.register()
             outcomes += carry_out(deployment)
+        outcomes += copy_afterwards(fleet, outcomes)
     return conclude(about, outcomes)
 
 

@@ -22,6 +22,7 @@ from flows.operation import operation
 from flows.packs import look_at_pack
 from flows.publish import announce, conclude, publish_plan
 from flows.registry import list_sites_of
+from flows.standby import copy_afterwards
 from tasks.code import CodeFacts, read_code, remove_code
 from tasks.errors import PlanRefused
 from tasks.fleet import Target
@@ -71,6 +72,7 @@ def remove_platform(platform: Platform, dry_run: bool = False) -> State[Outcomes
             if not outcomes.failed:
                 Platform.unregister(name)
                 announce("platform.removed", name)
+        outcomes += copy_afterwards(fleet, outcomes)
     return conclude(f"remove {name}", outcomes)
 
 

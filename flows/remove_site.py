@@ -29,6 +29,7 @@ from flows.locks import hold
 from flows.operation import operation
 from flows.packs import look_at_pack
 from flows.publish import announce, conclude, publish_plan
+from flows.standby import copy_afterwards
 from tasks.errors import PackmasterError
 from tasks.fleet import Database, Node, Target
 from tasks.grants import GrantPlan, RemovedAccess, plan_grants, read_grants, take_access_back
@@ -85,6 +86,7 @@ def remove_site(site: Site, dry_run: bool = False) -> State[Outcomes]:
             if not outcomes.failed:
                 Site.unregister(site.name)
                 announce("site.removed", site.uri, {"backup": backup.directory})
+        outcomes += copy_afterwards(fleet, outcomes)
     return conclude(about, outcomes)
 
 

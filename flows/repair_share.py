@@ -8,13 +8,14 @@ Effect: the share is looked at anew, three times where something is wrong. Then,
     node's sites are asked for. A mount that is dead is taken away by force. One that is alive and from the
     wrong server never is, for somebody may be writing to it: who uses it is named, and the node stays
     drained. Nodes whose mounts are OK are not touched. What mounting cannot mend is named, and fails the
-    run.
+    run. Of a share of mode external nothing is ever mounted anew: nodes on which it hangs for longer than
+    its failover budget, as check-share saw, are drained, and start again by a run after it is back.
 Rollback: none; a node goes back to work only when its mounts are right.
 Safe to re-run? Yes, also after a kill: what was drained is noted on the node (/run/packmaster/drained), and
     is started as soon as its mounts are right.
 3 a.m.: a node that stays drained answers 503, as its load balancer sees. The outcome says which process
-    uses the mount: end it, and run this again. A share of mode external is refused: its own cluster moves
-    it.
+    uses the mount: end it, and run this again. A share of mode external is moved by its own cluster: see to
+    that.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from __future__ import annotations
 from prefect.client.schemas.objects import State
 
 from blocks import Share
+from flows.check_share import read_history
 from flows.locks import hold
 from flows.operation import operation
 from flows.publish import conclude, publish_plan
@@ -47,7 +49,7 @@ from tasks.web import SiteCheck, check_sites
 
 @operation("repair-share", runbook=__doc__, run_name="repair {share.name}")
 def repair_share(share: Share, dry_run: bool = False) -> State[Outcomes]:
-    """Mount anew what is stale, away or from the wrong server.
+    """Mount anew what is stale, away or from the wrong server; drain what waits for a cluster.
 
     Args:
         share: The share to repair.
@@ -55,7 +57,8 @@ def repair_share(share: Share, dry_run: bool = False) -> State[Outcomes]:
     """
     circle, about = find_circle(share), f"repair {share.name}"
     with hold(circle.target):
-        looked = look(circle, Watch())
+        # Since when something hangs tells whether its own cluster may still be at it.
+        looked = look(circle, read_history(share.name) if circle.watched.external else Watch())
         plan = plan_repair(circle.watched, looked.watch, looked.sample)
         publish_plan(about, plan)
         outcomes = Outcomes(tuple(found_well(circle, looked.watch, {repair.host for repair in plan.repairs})))
@@ -78,9 +81,10 @@ def repair_node(circle: Circle, repair: NodeRepair, checks: tuple[SiteCheck, ...
     """One node is drained, mounted anew, confirmed, and back at work; it stays drained where that fails."""
     node = circle.nodes[repair.host]
     member = next(member for member in circle.watched.members if member.name == node.name)
-    outcomes = join_outcomes([drain.submit(node)]) if repair.remounts else Outcomes()
+    stops = repair.drains or bool(repair.remounts)
+    outcomes = join_outcomes([drain.submit(node)]) if stops else Outcomes()
     outcomes += mount_in_turn(node, repair.remounts) if not outcomes.failed else Outcomes()
-    if outcomes.failed:
+    if outcomes.failed or repair.drains:
         return outcomes
     outcomes += join_outcomes([confirm_mounts.submit(node, circle.watched, member)])
     if not outcomes.failed:

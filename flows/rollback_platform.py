@@ -22,6 +22,7 @@ from flows.packs import look_at_pack
 from flows.publish import announce, conclude, explaining, publish_plan
 from flows.registry import list_sites_of
 from flows.release import as_desired, switch_everywhere
+from flows.standby import copy_afterwards
 from tasks.code import plan_rollback, read_code
 from tasks.outcome import Outcomes
 from tasks.sites import link_sites, load_profile
@@ -58,4 +59,5 @@ def rollback_platform(platform: Platform, release: str = "", dry_run: bool = Fal
                 outcomes += switch_everywhere(plan, following, fleet, sites)
             if plan.switching_hosts and not outcomes.failed:
                 announce("platform.switched", name, {"release": plan.release})
+        outcomes += copy_afterwards(fleet, outcomes)
     return conclude(about, outcomes or as_desired("release", plan.release, fleet))

@@ -38,6 +38,7 @@ from flows.packs import Standing, follow_master, look_at_pack
 from flows.publish import conclude, publish_plan
 from flows.registry import list_sites_of
 from flows.release import carry_out
+from flows.standby import copy_afterwards
 from tasks.code import audit_release, read_code
 from tasks.code.build import load_manifest
 from tasks.fleet import Target
@@ -78,6 +79,7 @@ def verify_platform(platform: Platform, every_file: bool = False, dry_run: bool 
             outcomes += converge(work)
             checked = read_every_file(platform.name, alive) if find_different(checked) else checked
             outcomes += find_different(checked)
+            outcomes += copy_afterwards(fleet, outcomes)
         outcomes += checked.unread
     return conclude(about, outcomes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from prefect import get_run_logger
@@ -12,7 +12,8 @@ from prefect import get_run_logger
 from blocks import Pack, Share
 from tasks import fleet
 from tasks.errors import PlanRefused
-from tasks.fleet import Node, Target
+from tasks.external import MemberSight, find_cluster, look_at_member
+from tasks.fleet import Machine, Node, Target
 from tasks.liveness import (
     Member,
     NullAnswer,
@@ -26,9 +27,11 @@ from tasks.liveness import (
     look_from_node,
     resolve_address,
 )
+from tasks.liveness.quorum import Key
+from tasks.liveness.verdicts import Finding
 from tasks.nfs.exports import desired_exports
 from tasks.nfs.mounts import desired_mounts
-from tasks.steps import join
+from tasks.steps import Gathered, join
 
 # With three to raise and two to clear, two more settle what changed while it was looked at.
 MOST_SAMPLES = 5
@@ -44,7 +47,17 @@ class Circle:
     share: fleet.Share
     watched: Watched
     nodes: Mapping[str, Node]
-    packs: tuple[str, ...] = ()
+    targets: tuple[Target, ...] = ()
+
+    @property
+    def cluster(self) -> tuple[Machine, ...]:
+        """The servers, of a share that others keep available, that can be looked into."""
+        partner = self.share.partner
+        return (self.share.server, partner) if self.watched.external and partner is not None else ()
+
+    @property
+    def packs(self) -> tuple[str, ...]:
+        return tuple(target.name for target in self.targets)
 
     @property
     def target(self) -> Target:
@@ -61,10 +74,14 @@ class Looked:
     samples: int
 
 
-def find_circle(share: Share) -> Circle:
-    """The nodes of every pack that uses the share; PlanRefused when there is none."""
-    packs = [pack.resolve() for _, pack in sorted(Pack.find_all().items()) if pack.share.name == share.name]
-    resolved = share.resolve()
+def find_circle(share: Share, server: str = "") -> Circle:
+    """The nodes of every pack that uses the share; PlanRefused when there is none.
+
+    All is as if `server`, when it is the share's standby, were its server.
+    """
+    resolved = share.resolve().served_by(server)
+    found = [pack for _, pack in sorted(Pack.find_all().items()) if pack.share.name == share.name]
+    packs = [replace(pack.resolve(), share=resolved) for pack in found]
     if not packs:
         raise PlanRefused(
             f"no pack uses the share {resolved.name}", "Register a pack, or choose another share"
@@ -83,15 +100,15 @@ def find_circle(share: Share) -> Circle:
         external=resolved.mode == "external",
         failover_seconds=resolved.failover_seconds,
     )
-    return Circle(resolved, watched, nodes, tuple(pack.name for pack in packs))
+    return Circle(resolved, watched, nodes, tuple(packs))
 
 
 def look(circle: Circle, before: Watch) -> Looked:
     """Take samples until no further one could change what is held to be so, or MOST_SAMPLES were taken."""
     watch, samples = before, 0
     while True:
-        sample = take_sample(circle, NEXT_SECONDS if samples else FIRST_SECONDS)
-        watch = judge(watch, find_all(circle.watched, sample), datetime.now(UTC), circle.watched)
+        sample, found = take_sample(circle, NEXT_SECONDS if samples else FIRST_SECONDS)
+        watch = judge(watch, found, datetime.now(UTC), circle.watched)
         samples += 1
         if watch.settled or samples == MOST_SAMPLES:
             return Looked(watch, sample, samples)
@@ -100,18 +117,35 @@ def look(circle: Circle, before: Watch) -> Looked:
         time.sleep(PAUSE_SECONDS)
 
 
-def take_sample(circle: Circle, seconds: float = FIRST_SECONDS) -> Sample:
-    """What every observer sees, asked all at once; none waits longer than `seconds` for a mount or server."""
+def take_sample(circle: Circle, seconds: float = FIRST_SECONDS) -> tuple[Sample, dict[Key, Finding]]:
+    """What every observer sees, asked all at once, and what follows from it.
+
+    None waits longer than `seconds` for a mount or server.
+    """
     watched = circle.watched
     here = ask_server.submit(watched.address, seconds)
     # A server that others keep available is only looked at from outside.
     inside = [] if watched.external else [look_at_server.submit(circle.share.server, watched, seconds)]
     looks = [look_from_node.submit(circle.nodes[m.name], watched, m, seconds) for m in watched.members]
+    asked = [look_at_member.submit(machine) for machine in circle.cluster]
     (answer,), server, nodes = join([here]), join(inside), join(looks)
     unseen = {seen.host: seen.error for seen in (*server, *nodes) if seen.error is not None}
-    return Sample(
+    sample = Sample(
         controller=answer.value or NullAnswer("silent", detail=answer.error or ""),
         nodes={seen.host: seen.value for seen in nodes if seen.value is not None},
         server=next((seen.value for seen in server if seen.value is not None), None),
         unseen=unseen,
+    )
+    return sample, find_all(watched, sample) | judge_cluster(circle, join(asked))
+
+
+def judge_cluster(circle: Circle, seen: tuple[Gathered[MemberSight], ...]) -> dict[Key, Finding]:
+    """A finding for each server of the share's cluster; nothing for a share that has none registered."""
+    watched = circle.watched
+    return find_cluster(
+        [machine.name for machine in circle.cluster],
+        watched.address,
+        watched.directories,
+        {each.host: each.value for each in seen if each.value is not None},
+        {each.host: each.error for each in seen if each.error is not None},
     )

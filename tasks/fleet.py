@@ -22,11 +22,25 @@ ShareMode = Literal["replica", "external"]
 
 
 @dataclass(frozen=True, slots=True)
+class FenceCommand:
+    """How the controller puts a machine out of action from outside: switches it off, or cuts it off.
+
+    `check` says whether it is: it exits with 0 and, where `off` is not empty, prints just that. Each may take
+    `seconds`.
+    """
+
+    argv: tuple[str, ...]
+    check: tuple[str, ...]
+    off: str = ""
+    seconds: int = 60
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """Anything that is reached over SSH.
 
     `host_keys` are pinned, each `<type> <base64>`; `user` is the login (the platform user, or the admin login
-    while a server is being prepared).
+    while a server is being prepared). `fence` is how it is put out of action when it cannot be reached.
     """
 
     name: str
@@ -37,6 +51,7 @@ class Machine:
     port: int = 22
     user: str = PLATFORM_USER
     admin_user: str = "root"
+    fence: FenceCommand | None = None
 
     @property
     def login(self) -> str:
@@ -90,7 +105,10 @@ class Share:
     `address` is what clients mount from: the server's own, or in mode `external` one that moves by itself.
     `clients` are addresses and subnets, none of them everybody's; empty for exactly the machines of the pack.
     `disk` is the mount point that both directories lie on, or empty where they need none of their own.
-    `failover_seconds` is how long a server that is highly available by other means may be silent.
+    `failover_seconds` is how long a server that is highly available by other means may be silent, `partner`
+    the other server of its cluster.
+    `recovery_point_seconds` is how much of what was written a failover may lose without being asked, and
+    `automatic_failover` whether one may happen without a person's approval.
     """
 
     name: str
@@ -102,9 +120,18 @@ class Share:
     mode: ShareMode = "replica"
     clients: tuple[str, ...] = ()
     disk: str = ""
+    partner: Machine | None = None
     code_options: str = ""
     data_options: str = ""
     failover_seconds: int = 120
+    recovery_point_seconds: int = 300
+    automatic_failover: bool = False
+
+    def served_by(self, name: str) -> Share:
+        """The same share with the server of that name as its server, and the other one as its standby."""
+        if self.standby is None or self.standby.name != name:
+            return self
+        return replace(self, server=self.standby, standby=self.server, address=self.standby.address)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,12 @@ PAUSE_SECONDS = 1.0
 STAYS_BUSY = 75
 
 
-def drain_node(node: Node) -> Outcome:
-    """No php-fpm runs on the node, and it is noted there which did; CommandFailed when one does not stop."""
-    stopped = _run(node, "drain", str(STOP_SECONDS), meaning="php-fpm cannot be stopped").text.split()
+def drain_node(node: Node, seconds: int = STOP_SECONDS) -> Outcome:
+    """No php-fpm runs on the node, and it is noted there which did; CommandFailed when one does not stop.
+
+    Requests that are being answered get `seconds` to finish.
+    """
+    stopped = _run(node, "drain", str(seconds), meaning="php-fpm cannot be stopped").text.split()
     detail = f"{', '.join(stopped)} stopped" if stopped else "no php-fpm runs"
     return Outcome(node.name, "drain", changed=bool(stopped), detail=detail)
 

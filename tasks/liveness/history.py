@@ -21,6 +21,8 @@ TOGETHER = timedelta(seconds=30)
 TO_RECONNECT = timedelta(seconds=180)
 _TIME = "%Y-%m-%d %H:%M:%SZ"
 _HANGS = frozenset({Verdict.HUNG, Verdict.FAILING_OVER})
+# What a cluster shows while it moves a share, and is nobody's alarm before the time for that is up.
+_BUDGETED = frozenset({Verdict.HUNG, Verdict.DEGRADED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,8 @@ def parse_rows(table: Iterable[Mapping[str, str]]) -> Watch:
 def _judge_row(old: Row | None, finding: Finding, now: datetime, watched: Watched) -> Row:
     old = old or Row(Verdict.OK, now)
     verdict, detail = finding.verdict, finding.detail
-    if old.verdict is Verdict.FAILING_OVER and verdict is Verdict.HUNG:
-        verdict = _name_hang(old.since, now, watched)
+    if old.verdict is Verdict.FAILING_OVER and verdict in _BUDGETED:
+        verdict = _name_trouble(verdict, old.since, now, watched)
         return replace(old, verdict=verdict, detail=detail, sign=None)
     if verdict is old.verdict:
         return replace(old, detail=detail, sign=None)
@@ -139,8 +141,8 @@ def _judge_row(old: Row | None, finding: Finding, now: datetime, watched: Watche
     needed = TO_CLEAR if verdict is Verdict.OK else TO_RAISE
     if sign.count < needed:
         return replace(old, sign=sign, detail=old.detail if old.verdict is not Verdict.OK else detail)
-    if verdict is Verdict.HUNG:
-        verdict = _name_hang(sign.since, now, watched)
+    if verdict in _BUDGETED:
+        verdict = _name_trouble(verdict, sign.since, now, watched)
     return Row(verdict, sign.since, detail)
 
 
@@ -155,9 +157,9 @@ def _count(old: Row, verdict: Verdict, now: datetime) -> Sign:
     return Sign(verdict, before.count + 1, before.since)
 
 
-def _name_hang(since: datetime, now: datetime, watched: Watched) -> Verdict:
+def _name_trouble(verdict: Verdict, since: datetime, now: datetime, watched: Watched) -> Verdict:
     budget = timedelta(seconds=watched.failover_seconds)
-    return Verdict.FAILING_OVER if watched.external and now - since < budget else Verdict.HUNG
+    return Verdict.FAILING_OVER if watched.external and now - since < budget else verdict
 
 
 def _attribute(row: Row, server: Row, name: str, now: datetime) -> Row:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tasks.errors import PlanRefused
 from tasks.liveness.history import Watch
 from tasks.liveness.values import Member, Sample, Verdict, Watched
 from tasks.nfs.mounts import Mount
@@ -39,15 +38,23 @@ class Remount:
 class NodeRepair:
     """What is done on one node: php-fpm is stopped, `remounts` are mounted anew, php-fpm starts again.
 
-    Without remounts the node was left stopped by a run that was killed, and is only started again.
+    Without remounts the node was left stopped, and is only started again. One that `drains` is only stopped:
+    what it mounts hangs, and others are to bring that back.
     """
 
     host: str
     remounts: tuple[Remount, ...] = ()
+    drains: bool = False
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What is done, in order."""
+        if self.drains:
+            return ("stop php-fpm, so that nobody waits for what hangs",)
+        return tuple(str(remount) for remount in self.remounts) or ("php-fpm was left stopped: start it",)
 
     def __str__(self) -> str:
-        lines = [f"  {remount}" for remount in self.remounts] or ["  php-fpm was left stopped: start it"]
-        return "\n".join([f"{self.host}:", *lines])
+        return "\n".join([f"{self.host}:", *(f"  {step}" for step in self.steps)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +82,7 @@ class RepairPlan:
         """What is done, in order, then what is left as it is."""
         rows = []
         for order, repair in enumerate(self.repairs, 1):
-            for step in repair.remounts or ("start php-fpm, which was left stopped",):
-                rows.append({"order": str(order), "machine": repair.host, "step": str(step)})
+            rows += [{"order": str(order), "machine": repair.host, "step": step} for step in repair.steps]
         for machine, mount, verdict, why in self.left:
             rows.append({"order": "", "machine": machine, "step": f"left: {mount} is {verdict}: {why}"})
         return rows or [{"order": "", "machine": self.share, "step": "nothing to repair"}]
@@ -86,26 +92,25 @@ def plan_repair(watched: Watched, watch: Watch, sample: Sample) -> RepairPlan:
     """Plan to mount anew what is stale, away, from the wrong server, or hangs though its server answers.
 
     `watch` is settled and of this run, `sample` its last one. A mount that is OK is never touched, nor is a
-    node on which all are. Raises PlanRefused for a share of mode external, which others move.
+    node on which all are. Of a share of mode external, which others move, nothing is mounted anew: nodes on
+    which it hangs for longer than a failover may take are drained, until it answers again.
     """
-    if watched.external:
-        raise PlanRefused(
-            f"share {watched.share} is of mode external: it is moved by other means, and only watched",
-            "See to its own cluster; check-share says what the nodes see",
-        )
     repairs, left = [], []
     for member in watched.members:
         verdicts = {mount: watch.rows[member.name, mount.point].verdict for mount in member.mounts}
         remounts = tuple(
             Remount(mount, verdict, _is_dead(member, mount, verdict, sample))
             for mount, verdict in verdicts.items()
-            if _helps(member, verdict, sample)
+            if not watched.external and _helps(member, verdict, sample)
         )
         left += _find_left(member, verdicts, remounts)
         sight = sample.nodes.get(member.name)
         healthy = all(verdict in {Verdict.OK, Verdict.SLOW} for verdict in verdicts.values())
-        if remounts or (sight is not None and sight.drained and healthy):
+        drained = sight is not None and bool(sight.drained)
+        if remounts or (drained and healthy):
             repairs.append(NodeRepair(member.name, remounts))
+        elif watched.external and sight is not None and not drained and Verdict.HUNG in verdicts.values():
+            repairs.append(NodeRepair(member.name, drains=True))
     left += [
         (machine, mount, row.verdict.value, row.detail)
         for (machine, mount), row in watch.rows.items()

@@ -50,6 +50,15 @@ def is_down(watched: Watched, sample: Sample) -> bool:
     return not sample.controller.ok and 2 * len(cut_off) > len(clients)
 
 
+def is_agreed(watched: Watched, sample: Sample) -> bool:
+    """Whether a majority of all clients says that the server is down, and not only of those that could be
+    asked: whoever cannot reach most of them is cut off, too, and knows little.
+    """
+    clients = [m.name for m in watched.members if any(mount.kind == "nfs" for mount in m.mounts)]
+    cut_off = [name for name in clients if name in sample.nodes and not can_reach(sample.nodes[name])]
+    return is_down(watched, sample) and 2 * len(cut_off) > len(clients)
+
+
 def find_server(watched: Watched, sample: Sample) -> Finding:
     """The verdict on the server: whether it serves, and whether what it serves is what it should."""
     sight = sample.server

@@ -14,8 +14,9 @@ from tasks.nfs.mounts import Mount, MountEntry
 class Verdict(StrEnum):
     """What is so of a mount or a server.
 
-    FAILING_OVER is a hang of a share of mode external within its budget; UNSEEN is a machine that could not
-    be asked, of whose mounts nothing is known.
+    FAILING_OVER is a hang of a share of mode external within its budget; DEGRADED is a cluster of such a
+    share that could not fail over, or has, and was not repaired since; UNSEEN is a machine that could not be
+    asked, of whose mounts nothing is known.
     """
 
     OK = "OK"
@@ -28,6 +29,7 @@ class Verdict(StrEnum):
     DENIED = "DENIED"
     IDMAP_MISMATCH = "IDMAP_MISMATCH"
     FAILING_OVER = "FAILING_OVER"
+    DEGRADED = "DEGRADED"
     UNSEEN = "UNSEEN"
 
     @property

@@ -103,14 +103,14 @@ def plan_provision(
 ) -> ProvisionPlan:
     """Plan that the nodes with facts use the target's share, and that its server exports it to the pack.
 
-    `facts` has the server, the standby if there is one, and the nodes to work on; without ids, those in use
-    are kept. A node that must not be touched is refused by itself. Raises PlanRefused when ids differ and
-    `fix_ids` was not asked for, or when the server must not be touched.
+    `facts` has the server, the standby if there is one that answers, and the nodes to work on; without ids,
+    those in use are kept. A node that must not be touched is refused by itself. Raises PlanRefused when ids
+    differ and `fix_ids` was not asked for, or when the server must not be touched.
     """
     share = _share_of(target)
     nodes = [node for node in target.nodes if node.name in facts]
     servers = [] if share.mode == "external" else [share.server.name]
-    servers += [share.standby.name] if share.standby else []
+    servers += [share.standby.name] if share.standby and share.standby.name in facts else []
     seen = [facts[name] for name in dict.fromkeys([*servers, *(node.name for node in nodes)])]
     chosen_uid, chosen_gid = choose_ids(seen, uid, gid)
     roots = dict.fromkeys(servers, (share.code_path, share.data_path))
@@ -173,7 +173,7 @@ def _plan_servers(
         return (), ()
     server = facts[share.server.name]
     storage = [MachinePlan(server.host, plan_storage(share, server, uid, gid))]
-    if share.standby is not None:
+    if share.standby is not None and share.standby.name in facts:
         standby = facts[share.standby.name]
         storage.append(MachinePlan(standby.host, plan_standby(share, standby, uid, gid)))
     steps = plan_exports(target.name, share, server, exports_for(target, facts))

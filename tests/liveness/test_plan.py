@@ -3,11 +3,9 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.errors import PlanRefused
 from tasks.fleet import PLATFORMS, SITES
 from tasks.liveness.history import Row, Watch
 from tasks.liveness.plan import RepairPlan, plan_repair
@@ -73,9 +71,27 @@ def test_a_node_that_a_killed_run_left_drained_is_only_started() -> None:
     assert not plan({("slave2", SITES): V.DENIED}, drained)
 
 
-def test_a_share_that_others_move_is_never_touched() -> None:
-    with pytest.raises(PlanRefused, match="external"):
-        plan_repair(EXTERNAL, held({("slave1", SITES): V.STALE}), sample())
+@given(st.dictionaries(st.sampled_from(KEYS), st.sampled_from(Verdict)), st.booleans())
+def test_of_a_share_that_others_move_nothing_is_mounted_anew(
+    changes: dict[tuple[str, str], Verdict], answers: bool
+) -> None:
+    seen = sample() if answers else on("master1 slave1 slave2", cut_off)
+    repair = plan_repair(EXTERNAL, held(changes), seen)
+    assert not any(node.remounts for node in repair.repairs)
+    assert {node.host for node in repair.repairs if node.drains} == {
+        host for (host, _), verdict in changes.items() if verdict is V.HUNG
+    }
+    assert {left[:2] for left in repair.left} == {
+        key for key, verdict in changes.items() if not verdict.healthy
+    }
+
+
+def test_what_waits_for_a_cluster_is_drained_once_and_started_when_that_is_back() -> None:
+    drained = on("slave1", lambda sight: replace(cut_off(sight), drained=("php8.2-fpm",)))
+    assert not plan_repair(EXTERNAL, held({("slave1", SITES): V.HUNG}), drained)
+    back = on("slave1", lambda sight: replace(sight, drained=("php8.2-fpm",)))
+    (node,) = plan_repair(EXTERNAL, held({}), back).repairs
+    assert (node.host, node.drains, node.remounts) == ("slave1", False, ())
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), st.sampled_from(Verdict)), st.booleans())

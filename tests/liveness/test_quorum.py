@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.fleet import PLATFORMS, SITES
-from tasks.liveness.quorum import find_all, is_down
+from tasks.liveness.quorum import find_all, is_agreed, is_down
 from tasks.liveness.values import Sample, Step, Verdict
 from tests.liveness.scene import (
     CODE,
@@ -41,6 +41,19 @@ def test_all_is_well() -> None:
 def test_a_server_without_power_is_down() -> None:
     found = find_all(WATCHED, on("master1 slave1 slave2", cut_off, controller=SILENT, server=None))
     assert {one.verdict for one in found.values()} == {V.HUNG}
+
+
+def test_what_most_clients_cannot_be_asked_about_is_not_agreed_on() -> None:
+    seen = on("master1 slave1 slave2", cut_off, controller=SILENT, server=None)
+    assert is_agreed(WATCHED, seen)
+    for missing, agreed in (("slave2",), True), (("slave1", "slave2"), False):
+        few = replace(seen, nodes={name: sight for name, sight in seen.nodes.items() if name not in missing})
+        assert is_down(WATCHED, few)
+        assert is_agreed(WATCHED, few) is agreed
+    # One that is slow to look into itself, and answers everybody, is not down.
+    slow = sample(server=replace(server_sight(), paths={CODE: HANGS, DATA: HANGS}))
+    assert find_all(WATCHED, slow)[SERVER].verdict is V.HUNG
+    assert not is_down(WATCHED, slow)
 
 
 def test_a_controller_that_is_cut_off_says_so_of_itself() -> None:

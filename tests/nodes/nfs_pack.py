@@ -41,6 +41,8 @@ for point in /var/aegir/platforms /var/aegir/sites; do
 done
 sed -i -e '/x-packmaster=/d' -e '/^# mine$/d' -e '/scratch/d' /etc/fstab
 rm -f /etc/exports.d/other.exports
+systemctl disable --now packmaster-epoch.socket packmaster-watch 2>/dev/null
+rm -rf /var/lib/packmaster/shares /etc/systemd/system/nfs-server.service.d/packmaster.conf
 for file in /etc/exports.d/packmaster-*.exports; do
     [ ! -e "$file" ] || { rm -f "$file"; [ ! -e /proc/fs/nfsd/threads ] || exportfs -r; }
 done

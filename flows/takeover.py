@@ -1,0 +1,126 @@
+"""What failover-share and switch-share have in common: looking around, promoting, moving nodes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+
+from prefect.futures import PrefectFuture
+
+from blocks import Share
+from flows.gather import gather
+from flows.ledger import read_ledger, write_ledger
+from flows.publish import announce
+from flows.repair_share import find_checks
+from flows.watch import Circle, find_circle, look
+from tasks import fleet
+from tasks.errors import PlanRefused
+from tasks.failover import (
+    FailoverPlan,
+    Ledger,
+    Situation,
+    export_all,
+    find_misplaced,
+    move_node,
+)
+from tasks.fencing import Record, Role, open_disk, read_server, set_record, stop_copying, write_tokens
+from tasks.fleet import Machine, Target
+from tasks.liveness import Verdict, Watch
+from tasks.liveness.quorum import SERVER, is_agreed, is_down
+from tasks.outcome import Outcome, Outcomes
+from tasks.replication import read_standby
+from tasks.replication.values import loss_bound
+from tasks.steps import join_outcomes
+from tasks.web import check_sites
+
+
+def look_around(share: Share) -> Situation:
+    """What servers, nodes and the controller see, about the server that is to be replaced, or that serves.
+
+    The quorum's verdict needs three samples to say that a server is gone.
+    """
+    ledger = read_ledger(share.name)
+    resolved = share.resolve()
+    servers = [resolved.server, *([resolved.standby] if resolved.standby else [])]
+    others = [server.name for server in servers if server.name != ledger.server]
+    circle = find_circle(share, others[0] if ledger.moving and others else ledger.server)
+    asked = [read_server.submit(server, resolved) for server in servers]
+    looked = look(circle, Watch())
+    looks = gather("read NFS server", asked)
+    verdict = looked.watch.rows[circle.watched.server, SERVER]
+    standby = next((server for server in servers if server.name != circle.watched.server), None)
+    return Situation(
+        share=resolved,
+        ledger=ledger,
+        looks=looks.seen,
+        unseen={outcome.host: outcome.error or "" for outcome in looks.unread},
+        nodes=tuple(circle.nodes),
+        misplaced=find_misplaced(circle.watched, looked.sample),
+        # A server that is only slow to look into itself serves.
+        down=verdict.verdict is Verdict.HUNG and is_down(circle.watched, looked.sample),
+        agreed=verdict.verdict is Verdict.HUNG and is_agreed(circle.watched, looked.sample),
+        witnesses=f"{verdict.verdict} ({verdict.detail})",
+        # While it is moving, the standby's copy is of the epoch before.
+        lag=read_lag(standby, resolved, ledger.epoch - ledger.moving) if standby else None,
+    )
+
+
+def read_lag(standby: Machine, share: fleet.Share, epoch: int) -> float | None:
+    """How many seconds of what was written the standby may lack; None when it has no copy of this epoch."""
+    copies = gather("read copy", [read_standby.submit(standby, share)]).seen
+    proof = copies[standby.name].proof if copies else None
+    return loss_bound(proof, time.time()) if proof is not None and proof.epoch == epoch else None
+
+
+def promote(share: Share, plan: FailoverPlan) -> Outcomes:
+    """`plan.new` serves the share under the plan's epoch. Its predecessor is known to be out of action."""
+    circle = find_circle(share, plan.new)
+    served, target = circle.share, pack_of(circle)
+    new = served.server
+    steps: tuple[Callable[[], PrefectFuture[Outcome]], ...] = (
+        lambda: stop_copying.submit(new, served),
+        lambda: open_disk.submit(new, served),
+        lambda: set_record.submit(new, served, Record(plan.epoch, Role.PRIMARY)),
+        lambda: write_tokens.submit(new, served, plan.epoch),
+        lambda: export_all.submit(new, served, target),
+    )
+    outcomes = Outcomes()
+    for step in steps:
+        outcomes += join_outcomes([step()])
+        if outcomes.failed:
+            break
+    return outcomes
+
+
+def register(share: Share, plan: FailoverPlan, before: Ledger) -> None:
+    """Ledger and inventory say that `plan.new` serves the share; others are told."""
+    write_ledger(share.name, before, Ledger(plan.epoch, plan.new))
+    current = Share.get(share.name, "failover")
+    if current.server.name == plan.new:
+        return
+    current.exchange_servers()
+    announce("share.moved", share.name, {"from": plan.old, "to": plan.new, "epoch": str(plan.epoch)})
+
+
+def move(share: Share, nodes: Collection[str], *, dead: bool) -> Outcomes:
+    """The named nodes work from the share's server, each for itself; their sites answer."""
+    circle = find_circle(share)
+    target, watched = pack_of(circle), circle.watched
+    members = [member for member in watched.members if member.name in nodes]
+    # A list, so that all are on their way before the first is waited for.
+    outcomes = join_outcomes(
+        [move_node.submit(circle.nodes[member.name], target, watched, member, dead) for member in members]
+    )
+    checks = find_checks(circle)
+    moved = [circle.nodes[m.name] for m in members if m.name not in outcomes.failed_hosts]
+    return outcomes + join_outcomes([check_sites.submit(node, checks) for node in moved if checks])
+
+
+def pack_of(circle: Circle) -> Target:
+    """The one pack that uses the share; PlanRefused when there are several."""
+    if len(circle.targets) != 1:
+        raise PlanRefused(
+            f"share {circle.share.name} is used by {len(circle.targets)} packs",
+            "Give each pack its own share",
+        )
+    return circle.targets[0]

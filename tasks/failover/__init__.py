@@ -1,0 +1,61 @@
+"""A share moves to its standby: decided by facts, server first, then node by node."""
+
+from __future__ import annotations
+
+from prefect import get_run_logger
+
+from tasks.failover import apply
+from tasks.failover.enlist import Enlistment, plan_enlistment, refuse_superseded
+from tasks.failover.facts import find_misplaced
+from tasks.failover.failover_plan import FailoverPlan
+from tasks.failover.plan import plan_failover
+from tasks.failover.switch import SwitchPlan, plan_switch
+from tasks.failover.values import Ledger, Request, Situation
+from tasks.fleet import Machine, Node, Share, Target
+from tasks.liveness.values import Member, Watched
+from tasks.nfs.mounts import Mount
+from tasks.outcome import Outcome
+from tasks.steps import host_task
+
+__all__ = [
+    "Enlistment",
+    "FailoverPlan",
+    "Ledger",
+    "Request",
+    "Situation",
+    "SwitchPlan",
+    "detach_node",
+    "export_all",
+    "find_misplaced",
+    "move_node",
+    "plan_enlistment",
+    "plan_failover",
+    "plan_switch",
+    "refuse_superseded",
+    "start_server",
+]
+
+
+@host_task("start NFS server", run_name="start nfsd on {server.name}")
+def start_server(server: Machine) -> Outcome:
+    """Its nfsd runs, and exports nothing of the share."""
+    return apply.start_server(server)
+
+
+@host_task("export share", run_name="export from {server.name}")
+def export_all(server: Machine, share: Share, target: Target) -> Outcome:
+    """The promoted server exports the share, and takes new opens."""
+    return apply.export_all(server, share, target, get_run_logger().info)
+
+
+# One that does not answer is left where it is, and named: the others wait for nobody.
+@host_task("move", run_name="move {node.name} to {watched.server}", retries=0)
+def move_node(node: Node, target: Target, watched: Watched, member: Member, dead: bool) -> Outcome:
+    """The node works from the share's server, or stays drained."""
+    return apply.move_node(node, target, watched, member, dead=dead, report=get_run_logger().info)
+
+
+@host_task("detach", run_name="drain and unmount on {node.name}", retries=0)
+def detach_node(node: Node, mounts: tuple[Mount, ...]) -> Outcome:
+    """Nobody writes to the share through the node."""
+    return apply.detach_node(node, mounts)

@@ -1,0 +1,33 @@
+"""What each node uses instead of the server that it should, from what was seen of its mounts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tasks.liveness.values import Member, Sample, Sight, Watched
+from tasks.nfs.mounts import mount_at
+
+
+def find_misplaced(watched: Watched, sample: Sample) -> Mapping[str, str]:
+    """By node, in the order of members, why it does not work from `watched`'s server; others are left out."""
+    found: dict[str, str] = {}
+    for member in watched.members:
+        sight = sample.nodes.get(member.name)
+        if sight is None:
+            found[member.name] = f"it cannot be asked: {sample.unseen.get(member.name, '?')}"
+        elif said := _find_wrong(member, sight):
+            found[member.name] = said
+    return found
+
+
+def _find_wrong(member: Member, sight: Sight) -> str:
+    wrong = []
+    for mount in member.mounts:
+        entry = mount_at(sight.mounts, mount.point)
+        if entry is None:
+            wrong.append(f"nothing is mounted at {mount.point}")
+        elif mount.kind == "nfs" and entry.source != mount.source:
+            wrong.append(f"{mount.point} is mounted from {entry.source}")
+    if sight.drained:
+        wrong.append(f"{' '.join(sight.drained)} was left stopped")
+    return "; ".join(wrong)

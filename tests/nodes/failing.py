@@ -1,0 +1,166 @@
+"""A pack whose share has a standby, under load: provided once for a module's tests, and taken down again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from blocks import NfsServer, Pack, Share, WebServer
+from flows.ledger import _name
+from flows.locks import lock_name
+from flows.provision_pack import provision_pack
+from tasks.fencing.gate import GATE_FILES
+from tasks.fencing.record import RECORDS
+from tasks.ssh import disconnect_all
+from tests.nodes.conftest import KEEP
+from tests.nodes.fleet import Fleet, saved, succeed
+from tests.nodes.machines import PackBed
+from tests.nodes.shares import GRACE, UNEXPORTED, WITHOUT, on_all
+
+SHARE, DISK = "ha-files", "/srv/packmaster"
+CODE, DATA = f"{DISK}/{SHARE}/platforms", f"{DISK}/{SHARE}/sites"
+KINDS: dict[str, Any] = {"master1": "apache", "slave1": "apache", "slave2": "nginx"}
+NODES, SERVERS = tuple(KINDS), ("nfs1", "nfs2")
+RECORD = f"{RECORDS}/{SHARE}"
+# Numbers, one a line, each on the server's disk before it is noted here that it was acknowledged. After an
+# error, as in a failover, the same number is written again. Between two nothing is held open.
+WRITER = r"""
+use IO::Handle; use Time::HiRes qw(sleep time);
+my ($path, $acked) = @ARGV;
+open(my $list, '>>', $acked) or die; $list->autoflush(1);
+sub put {
+    open(my $file, '>>', $path) or return;
+    print($file "$_[0]\n") and $file->flush and $file->sync and close($file);
+}
+for (my $number = 1; ; $number++) {
+    sleep(0.2) until put($number);
+    printf $list "%d %.3f\n", $number, time; sleep(0.1);
+}
+"""
+NO_GATE = f"""
+systemctl disable --now packmaster-epoch.socket packmaster-watch 2>/dev/null
+rm -rf {RECORDS} {" ".join(file.path for file in GATE_FILES)}
+iptables -F; iptables -X PACKMASTER 2>/dev/null
+systemctl daemon-reload
+"""
+
+
+@dataclass
+class Failing:
+    """The pack `ha-files`: master1, slave1, slave2; its share on nfs1, with the standby nfs2."""
+
+    fleet: Fleet
+    bed: PackBed
+    share_name: str = SHARE
+    writers: list[str] = field(default_factory=list)
+
+    @property
+    def share(self) -> Share:
+        return Share.get(SHARE, "a test")
+
+    def release_locks(self) -> None:
+        """What LEASE_SECONDS of waiting would do after a run was killed."""
+        names = [lock_name("server", name) for name in (*NODES, *SERVERS)]
+        for name in [*names, lock_name("share", SHARE)]:
+            self.fleet.api.delete(f"/v2/concurrency_limits/{name}")
+
+    def set_share(self, **fields: Any) -> None:
+        share = self.share
+        for name, value in fields.items():
+            setattr(share, name, value)
+        saved(share, SHARE)
+
+    def set_fence(self, name: str, *command: str) -> None:
+        """How `name` is put out of action; without a command, nobody can."""
+        server = NfsServer.get(name, "a test")
+        container = f"{self.bed.project}-{name}"
+        server.fence_command = list(command)
+        server.fence_check = ["docker", "inspect", "-f", "{{.State.Running}}", container] if command else []
+        server.fence_off = "false" if command else ""
+        saved(server, name)
+
+    def role(self, name: str) -> str:
+        """Epoch and role as recorded on a server."""
+        return " ".join(self.bed.guest(name, f"cat {RECORD}").split()[1:4:2])
+
+    def exported(self, name: str) -> int:
+        """How many exports of the share are in force on a server whose nfsd runs."""
+        threads = self.bed.guest(name, "cat /proc/fs/nfsd/threads 2>/dev/null || :").strip()
+        exported = self.bed.guest(name, f"grep -c {DISK} /var/lib/nfs/etab || :")
+        return int(exported or 0) if threads not in {"", "0"} else 0
+
+    def sources(self, name: str) -> set[str]:
+        """Which servers a node mounts from."""
+        lines = self.bed.guest(name, "grep ' /var/aegir/.* nfs4 ' /proc/self/mountinfo || :").splitlines()
+        octets = {self.bed.addresses[server]: server for server in SERVERS}
+        found = {line.split(" - ")[1].split()[1].partition(":")[0] for line in lines}
+        return {octets.get(address, address) for address in found}
+
+    def load(self, *names: str) -> None:
+        """Somebody writes on each of the nodes from now on, until `stop`."""
+        self.bed.guest("master1", "su aegir -s /bin/sh -c 'install -d -m 777 /var/aegir/sites/load'")
+        for name in names or NODES:
+            self.bed.guest(name, "cat >/tmp/writer.pl; rm -f /tmp/acked", stdin=WRITER)
+            self.bed.guest(
+                name, f"nohup perl /tmp/writer.pl /var/aegir/sites/load/{name} /tmp/acked >/dev/null 2>&1 &"
+            )
+            self.writers.append(name)
+        for name in names or NODES:
+            self.bed.guest(name, "until [ -s /tmp/acked ]; do sleep 0.2; done", timeout=60)
+
+    def stop(self) -> dict[str, list[tuple[int, float]]]:
+        """Nobody writes any more; what was acknowledged on each node: numbers and when."""
+        acked = {}
+        for name in dict.fromkeys(self.writers):
+            said = self.bed.guest(name, "pkill -9 -f writer.p[l]; cat /tmp/acked", check=False)
+            pairs = [line.split() for line in said.splitlines()]
+            acked[name] = [(int(number), float(when)) for number, when in pairs]
+        self.writers.clear()
+        return acked
+
+    def lost(
+        self, server: str, acked: dict[str, list[tuple[int, float]]]
+    ) -> dict[str, list[tuple[int, float]]]:
+        """Of what was acknowledged, what the server's own disk has not."""
+        found = {}
+        for name, pairs in acked.items():
+            has = set(self.bed.guest(server, f"cat {DATA}/load/{name} || :").split())
+            found[name] = [pair for pair in pairs if str(pair[0]) not in has]
+        return found
+
+
+@pytest.fixture(scope="module")
+def failing(fleet: Fleet, pack_bed: PackBed) -> Iterator[Failing]:
+    """The pack, provided; afterwards its machines share nothing any more."""
+    on_all(pack_bed, WITHOUT)
+    on_all(pack_bed, NO_GATE + UNEXPORTED, *SERVERS)
+    on_all(pack_bed, GRACE, *SERVERS)
+    yield provide(fleet, pack_bed)
+    disconnect_all()
+    pack_bed.mend()
+    if not KEEP:
+        on_all(pack_bed, WITHOUT)
+        on_all(pack_bed, NO_GATE + UNEXPORTED, *SERVERS)
+
+
+def provide(fleet: Fleet, bed: PackBed) -> Failing:
+    """nfs1 serves, nfs2 is its standby, whatever was before."""
+    fleet.api.delete(f"/variables/name/{_name(SHARE)}")
+
+    def place(name: str) -> dict[str, Any]:
+        keys = [bed.host_keys[name]]
+        return {"address": bed.addresses[name], "credentials": fleet.credentials, "host_keys": keys}
+
+    for name, kind in KINDS.items():
+        saved(WebServer(kind=kind, **place(name)), name)
+    servers = {name: saved(NfsServer(**place(name)), name) for name in SERVERS}
+    share = saved(Share(server=servers["nfs1"], standby=servers["nfs2"], disk=DISK), SHARE)
+    pack = saved(Pack(master=WebServer.load("master1"), slaves=list(NODES[1:]), share=share), SHARE)
+    made = Failing(fleet, bed)
+    for name in SERVERS:
+        made.set_fence(name, "docker", "kill", f"{bed.project}-{name}")
+    succeed(provision_pack, pack=Pack.get(pack.name, "a test"))
+    return made
