@@ -116,7 +116,7 @@ def refuse_foreign_database(access: Desired, patterns: frozenset[str], server: S
 
 
 def refuse_cut_off(server: ServerFacts, name: str) -> None:
-    """Raise PlanRefused for a Galera member that shows nobody its tables: alone, or joining."""
+    """Raise PlanRefused for a Galera member that shows nobody its tables: it lost its cluster or joins it."""
     if server.cut_off:
         raise PlanRefused(f"the Galera state of {name} is {server.galera}, not Primary/Synced", _UNTIL_SYNCED)
 

@@ -10,14 +10,17 @@ from tasks.web.vhost import DataMount, Vhost
 
 
 def environment_for(site: Site, credentials: Credentials | None) -> tuple[tuple[str, str | SecretStr], ...]:
-    """Return what PHP gets to know about its site, in `$_SERVER`."""
+    """Return what PHP gets to know about its site, in `$_SERVER`.
+
+    An IPv6 address of the database is in brackets, as PHP's mysqli and PDO want it (mysqlnd).
+    """
     values: list[tuple[str, str | SecretStr]] = [
         ("PACKMASTER_SITE", site.uri),
         ("PACKMASTER_DATA", site.directory),
     ]
     if credentials is not None:
         values += [
-            ("DB_HOST", credentials.host),
+            ("DB_HOST", f"[{credentials.host}]" if ":" in credentials.host else credentials.host),
             ("DB_PORT", str(credentials.port)),
             ("DB_NAME", credentials.database),
             ("DB_USER", credentials.user),

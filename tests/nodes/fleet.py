@@ -135,11 +135,12 @@ class Fleet:
         found: list[dict[str, Any]] = answer.json()["events"]
         return found
 
-    def release_locks(self) -> None:
+    def release_locks(self, *databases: str) -> None:
         """What LEASE_SECONDS of waiting would do, for the tests that are about something else."""
         bury_runs(self.api)
         names = [lock_name("server", name) for name in self.names]
-        for name in [*names, lock_name("database", self.database.name)]:
+        names += [lock_name("database", name) for name in (self.database.name, *databases)]
+        for name in names:
             self.api.delete(f"/v2/concurrency_limits/{name}")
 
     def platform(self, name: str) -> Platform:
@@ -248,11 +249,11 @@ def fail(flow: Any, **parameters: Any) -> str:
 CHILD = """
 import sys
 from importlib import import_module
-from blocks import Cluster, DatabaseServer, Platform
+from blocks import Cluster, DatabaseServer, Platform, Site
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 module, function, *words = sys.argv[1:]
-kinds = {"target": Cluster, "database": DatabaseServer, "block.platform": Platform}
+kinds = {"target": Cluster, "database": DatabaseServer, "block.platform": Platform, "block.site": Site}
 parameters = {}
 for word in words:
     name, _, value = word.partition("=")
@@ -267,14 +268,18 @@ print(state.name, state.message, flush=True)
 
 @contextmanager
 def running(
-    function: str, *, prefix: tuple[str, ...] = (), **parameters: str
+    function: str, *, prefix: tuple[str, ...] = (), first: str = "", **parameters: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """A flow in a process of its own, which is gone afterwards in any case."""
-    kinds = {"create_platform": {"target": "target"}, "deploy_platform": {"platform": "block.platform"}}
+    """A flow in a process of its own, gone afterwards in any case; `first` is run there before it."""
+    kinds = {
+        "create_platform": {"target": "target"},
+        "deploy_platform": {"platform": "block.platform"},
+        "rotate_password": {"site": "block.site"},
+    }
     names = kinds.get(function, {})
     words = [f"{names.get(name, name)}={value}" for name, value in parameters.items()]
     child = subprocess.Popen(
-        [*prefix, sys.executable, "-c", CHILD, f"flows.{function}", function, *words],
+        [*prefix, sys.executable, "-c", first + CHILD, f"flows.{function}", function, *words],
         cwd=ROOT, env=os.environ.copy(), stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:

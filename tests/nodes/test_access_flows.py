@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from blocks import Cluster, DatabaseServer, Site
 from flows import rotate_password as rotating
@@ -21,9 +22,11 @@ from flows.rotate_password import rotate_password
 from flows.verify_platform import verify_platform
 from tasks.errors import PlanRefused
 from tasks.fleet import Database
-from tasks.grants import user_name
+from tasks.grants import Rotation, user_name
+from tasks.grants.rotate import _accepted, verify_refused
 from tests.nodes.databases import least_privileged
-from tests.nodes.fleet import Fleet, change_nothing, fail, fleet, saved, succeed, wait_until
+from tests.nodes.fleet import Fleet, change_nothing, fail, fleet, running, saved, succeed, wait_until
+from tests.nodes.grant_tools import plain_facts
 from tests.nodes.prepared import prepared
 
 __all__ = ["fleet"]
@@ -65,10 +68,10 @@ class Visited:
         return row
 
     @contextmanager
-    def visitors(self) -> Iterator[None]:
+    def visitors(self, pause: float = 0.01) -> Iterator[None]:
         """Somebody asks each node for the site all the time; none may ever be answered wrongly."""
         ended = threading.Event()
-        threads = [threading.Thread(target=self._visit, args=(name, ended)) for name in NODES]
+        threads = [threading.Thread(target=self._visit, args=(name, ended, pause)) for name in NODES]
         for thread in threads:
             thread.start()
         try:
@@ -80,13 +83,13 @@ class Visited:
         assert self.visits > 20
         assert not self.failures, self.failures
 
-    def _visit(self, name: str, ended: threading.Event) -> None:
+    def _visit(self, name: str, ended: threading.Event, pause: float) -> None:
         while not ended.is_set():
             answer = self.fleet.get(name, self.uri)
             self.visits += 1
             if (answer.status, answer.body) != (200, "42"):
                 self.failures.append(f"{name}: {answer.status} {answer.body[:200]}")
-            ended.wait(0.01)
+            ended.wait(pause)
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +171,60 @@ def test_a_rotation_that_was_cut_off_is_finished_and_no_visitor_notices(
         succeed(rotate_password, site=visited.site, drain_seconds=1)
     assert secrets_of(visited.site) == [(cut - {before}).pop(), "", ""]
     change_nothing(verify_platform, platform=visited.fleet.platform(visited.platform))
+
+
+# By statements: MariaDB takes one an account and phase, MySQL one a phase.
+KILLED_AFTER = {"db": (1, 2, 4), "dbmysql": (0, 1, 2)}
+DIES = """
+import os, signal
+from tasks.grants import rotate
+
+change, changed = rotate._run, 0
+
+def change_and_die(*what):
+    global changed
+    if {after}:
+        change(*what)
+    changed += 1
+    if changed >= {after}:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+rotate._run = change_and_die
+"""
+
+
+def passwords_taken(visited: Visited, rotation: Rotation) -> set[str]:
+    """What the accounts of the site take, whatever their order."""
+    facts = plain_facts(visited.server)
+    found = [_accepted(rotation, each) for each in facts.accounts if each.account.user == rotation.user]
+    assert len(found) == len(NODES)
+    return {"+".join(sorted(each.secrets)) for each in found}
+
+
+def test_a_rotation_killed_at_any_statement_goes_on_and_no_visitor_notices(visited: Visited) -> None:
+    """The process of the flow, by kill -9: before, between and after the statements that change passwords."""
+    user, name = user_name(visited.uri), visited.server.name
+    states = {1: {"old", "new+old"}, 2: {"new+old"}, 4: {"new"}}
+    if name == "dbmysql":
+        states = {0: {"old"}, 1: {"new+old"}, 2: {"new"}}
+    with visited.visitors(pause=0.05):
+        for after in KILLED_AFTER[name]:
+            before = secrets_of(visited.site)[0]
+            with running(
+                "rotate_password", first=DIES.format(after=after), site=visited.site.name, drain_seconds="1"
+            ) as child:
+                said, _ = child.communicate(timeout=90)
+                assert child.returncode == -9, (after, said)
+            (new,) = {*secrets_of(visited.site)} - {"", before}
+            rotation = Rotation(user, SecretStr(before), SecretStr(new))
+            assert passwords_taken(visited, rotation) == states[after]
+            visited.fleet.release_locks(visited.platform)
+            succeed(rotate_password, site=visited.site, drain_seconds=1)
+            assert secrets_of(visited.site) == [new, "", ""]
+            assert passwords_taken(visited, rotation) == {"new"}
+            for node in NODES:
+                verify_refused(visited.fleet.node(node), visited.server, user, rotation.old)
+    change_nothing(reconcile_grants, site=visited.site)
 
 
 def test_a_node_that_is_silent_keeps_a_password_from_being_changed(

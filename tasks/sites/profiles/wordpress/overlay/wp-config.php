@@ -27,9 +27,8 @@ if (packmaster_env('PACKMASTER_SITE') === '' || packmaster_env('DB_NAME') === ''
 define('DB_NAME', packmaster_env('DB_NAME'));
 define('DB_USER', packmaster_env('DB_USER'));
 define('DB_PASSWORD', packmaster_env('DB_PASSWORD'));
-// An IPv6 address needs brackets before a port (wpdb::parse_db_host).
-define('DB_HOST', (str_contains(packmaster_env('DB_HOST'), ':')
-    ? '[' . packmaster_env('DB_HOST') . ']' : packmaster_env('DB_HOST')) . ':' . packmaster_env('DB_PORT'));
+// An IPv6 address has its brackets already, as wpdb::parse_db_host wants it before a port.
+define('DB_HOST', packmaster_env('DB_HOST') . ':' . packmaster_env('DB_PORT'));
 define('DB_CHARSET', 'utf8mb4');
 define('DB_COLLATE', '');
 
