@@ -1,8 +1,8 @@
 """One job on many hosts, bare or as a flow: `python -m bench.per_host bare|flow`.
 
 The hosts are on standard input, the answer is a line of JSON. Each measurement has a process of its own, as a
-worker's runs have, which has done the same on up to sixteen of the hosts before: imports, the first threads and
-the first connection to the server are not measured.
+worker's runs have, which has done the same on up to sixteen of the hosts before: imports, the first threads
+and the first connection to the server are not measured.
 """
 
 from __future__ import annotations
