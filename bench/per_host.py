@@ -1,8 +1,8 @@
 """One job on many hosts, bare or as a flow: `python -m bench.per_host bare|flow`.
 
 The hosts are on standard input, the answer is a line of JSON. Each measurement has a process of its own, as a
-worker's runs have, which has done the same on one host before: imports and the first connection to the server
-are not measured.
+worker's runs have, which has done the same on up to sixteen of the hosts before: imports, the first threads
+and the first connection to the server are not measured.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from tasks.steps import fact_task, host_task, join, join_outcomes
 
 RECORDED_SECONDS = 120.0
 POLL_SECONDS = 0.1
+WARM_UP = 16
 
 
 def read(node: Node) -> str:
@@ -125,7 +126,7 @@ def run_flow(nodes: Sequence[Node]) -> dict[str, Any]:
 
 def measure(run: Callable[[Sequence[Node]], dict[str, Any]], nodes: Sequence[Node]) -> dict[str, Any]:
     """What a run took, in wall and CPU seconds and in memory at its peak."""
-    run(nodes[:1])
+    run(nodes[:WARM_UP])
     _wait_for_record()
     gc.collect()
     with suppress(OSError):  # an old kernel: then the peak is that of the whole life, which is this run's too
