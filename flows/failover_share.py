@@ -142,6 +142,8 @@ def carry_out(
             raise HostsFailed(outcomes)
         line.mark(f"{plan.new} promoted, epoch {plan.epoch}")
     register(share, plan, moving if plan.takes_over else seen.ledger)
+    if plan.rewrites:
+        outcomes += [Outcome(plan.new, "register", changed=True, detail=f"serves, epoch {plan.epoch}")]
     moved = move(Share.get(share.name, "failover-share"), plan.nodes, dead=True)
     line.extend(moved, "move")
     line.publish(describe_loss(plan))
