@@ -127,6 +127,27 @@ def doctor(pool: str, machine_only: bool) -> None:
         raise SystemExit(1)
 
 
+@main.command()
+@click.option("--pool", default="packmaster", show_default=True, help="The work pool whose runs it takes.")
+@click.option("--name", default=None, help="What it is called in the UI.")
+@click.option("--limit", default=8, show_default=True, type=click.IntRange(min=1), help="Runs at once.")
+@click.option(
+    "--alive-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file that is touched whenever the server was asked, for a health check.",
+)
+def worker(pool: str, name: str | None, limit: int, alive_file: Path | None) -> None:
+    """Run flows here, as `prefect worker start` does, and end none of them when told to stop.
+
+    SIGTERM: no more runs are taken, and it leaves when the last of its own has ended.
+    """
+    import asyncio
+
+    from deployments.worker import serve
+
+    asyncio.run(serve(pool, name, limit, alive_file))
+
+
 @main.group()
 def grants() -> None:
     """Access to database servers."""
