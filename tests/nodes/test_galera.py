@@ -52,6 +52,11 @@ class Members:
         hosts = tuple(node.address for node in self.nodes)
         return SiteAccess(URI, database_name(URI), user_name(URI), SECRET, hosts)
 
+    def forget(self) -> None:
+        """Neither member knows anything of the site."""
+        forget(self.writer, self.access.user)
+        execute(self.writer, f"DROP DATABASE IF EXISTS `{self.access.database}`")
+
     def await_state(self, name: str, state: str) -> None:
         wait_until(lambda: self.sql(name, STATE).strip() == state, 60)
 
@@ -85,9 +90,9 @@ def members(
     found = Members(server.database(), saved(site, site_block_name(URI)), nodes, root_sql)
     for name in MEMBERS:
         found.await_state(name, "Primary/Synced")
-    forget(found.writer, found.access.user)
+    found.forget()
     yield found
-    forget(found.writer, found.access.user)
+    found.forget()
     Site.unregister(site_block_name(URI))
 
 
