@@ -32,7 +32,6 @@ STATE = (
     "FROM information_schema.GLOBAL_STATUS "
     "WHERE VARIABLE_NAME IN ('wsrep_cluster_status', 'wsrep_local_state_comment')"
 )
-ISOLATE = "SET GLOBAL wsrep_provider_options = 'gmcast.isolate={}'"
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,11 @@ class Members:
     def access(self) -> SiteAccess:
         hosts = tuple(node.address for node in self.nodes)
         return SiteAccess(URI, database_name(URI), user_name(URI), SECRET, hosts)
+
+    def forget(self) -> None:
+        """Neither member knows anything of the site."""
+        forget(self.writer, self.access.user)
+        execute(self.writer, f"DROP DATABASE IF EXISTS `{self.access.database}`")
 
     def await_state(self, name: str, state: str) -> None:
         wait_until(lambda: self.sql(name, STATE).strip() == state, 60)
@@ -86,9 +90,9 @@ def members(
     found = Members(server.database(), saved(site, site_block_name(URI)), nodes, root_sql)
     for name in MEMBERS:
         found.await_state(name, "Primary/Synced")
-    forget(found.writer, found.access.user)
+    found.forget()
     yield found
-    forget(found.writer, found.access.user)
+    found.forget()
     Site.unregister(site_block_name(URI))
 
 
@@ -143,21 +147,6 @@ def test_a_member_that_is_not_synced_is_not_written_to(members: Members) -> None
     members.await_state(writer.name, "Primary/Synced")
     succeed(reconcile_grants, site=members.site)
     members.check_logins()
-
-
-def test_members_that_lost_each_other_are_refused_and_named(members: Members) -> None:
-    writer, reader = members.both
-    members.sql(reader.name, ISOLATE.format(1))
-    try:
-        for member in members.both:
-            members.await_state(member.name, "non-Primary/Initialized")
-        said = fail(reconcile_grants, site=members.site)
-    finally:
-        members.sql(reader.name, ISOLATE.format(0))
-    for member in members.both:
-        members.await_state(member.name, "Primary/Synced")
-    assert f"the Galera state of {writer.name} is non-Primary/Initialized" in said
-    change_nothing(reconcile_grants, site=members.site)
 
 
 def test_what_is_left_of_a_cluster_without_a_majority_is_refused_until_the_other_is_back(
