@@ -58,8 +58,7 @@ def run_demo(services: Services) -> None:
     services.start()
     say(f"giving Packmaster the account {ACCOUNT} on {PROJECT}-db (packmaster grants setup-sql)")
     create_own_account(f"{PROJECT}-db", f"{NET}.1", STATE / "db_admin_password")
-    say("registering the nodes in Prefect (packmaster inventory apply)")
-    services.run_command("inventory", "apply", str(write_inventory()))
+    services.register(write_inventory())
     api = services.api()
     api.run("prepare-server", {"servers": list(NODES)})
     platform = {

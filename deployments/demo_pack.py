@@ -38,8 +38,7 @@ def run_pack(services: Services, net: str) -> None:
     """
     started = time.monotonic()
     services.start()
-    say("registering the pack in Prefect (packmaster inventory apply)")
-    services.run_command("inventory", "apply", str(write_inventory(services.state, net)))
+    services.register(write_inventory(services.state, net))
     api = services.api()
     pack = api.reference("packmaster-pack", PACK)
     api.run("provision-pack", {"pack": pack})

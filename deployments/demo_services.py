@@ -75,6 +75,12 @@ class Services:
         if done.returncode != 0:
             raise PackmasterError(f"`packmaster {' '.join(arguments)}` failed; its message is above")
 
+    def register(self, inventory: Path) -> None:
+        """What the file describes is registered, and has its locks."""
+        say(f"registering what {inventory.name} describes (packmaster inventory apply, then bootstrap again)")
+        self.run_command("inventory", "apply", str(inventory))
+        self.run_command("bootstrap", "--pool", POOL)
+
     def api(self) -> Api:
         """The server's API, as another system speaks to it."""
         return Api(httpx.Client(base_url=self.api_url, timeout=60), self.ui, say)

@@ -30,6 +30,8 @@ from tasks.outcome import Outcome, Outcomes
 from tasks.packs import FollowPlan
 from tasks.sites.profiles import load_profile, overlay_files
 
+# The step that says of a host that its release is as it was deployed.
+INTACT = "verify release"
 SOURCE_MOVED = "the source has changed since the release was deployed: run create-platform; here is"
 
 
@@ -124,8 +126,7 @@ def plan_repair(platform: Platform, standing: Standing) -> tuple[Deployment | No
         if seen.current_release and not seen.current_release.drifted
     }
     found = tuple(
-        Outcome(host, "verify release", detail=f"{facts.seen[host].current} is as it was deployed")
-        for host in intact
+        Outcome(host, INTACT, detail=f"{facts.seen[host].current} is as it was deployed") for host in intact
     )
     if len(intact) == len(facts.seen) and len(set(intact.values())) == 1:
         return None, facts.unread + found
@@ -135,7 +136,7 @@ def plan_repair(platform: Platform, standing: Standing) -> tuple[Deployment | No
     deployment = plan_deployment(platform, replace(standing, fleet=alive), quorum=None, composer=True)
     if intact and deployment.plan.content not in intact.values():
         wrong = [
-            Outcome(host, "verify release", error=f"{SOURCE_MOVED} {facts.seen[host].current or 'nothing'}")
+            Outcome(host, INTACT, error=f"{SOURCE_MOVED} {facts.seen[host].current or 'nothing'}")
             for host in facts.seen
             if host not in intact
         ]

@@ -29,9 +29,9 @@ from flows.convergence import (
     plan_convergence,
     serve_everywhere,
 )
-from flows.deployment import Deployment, plan_repair
+from flows.deployment import INTACT, Deployment, plan_repair
 from flows.drift import publish_drift
-from flows.gather import gather
+from flows.gather import Facts, gather
 from flows.locks import hold
 from flows.operation import operation
 from flows.packs import Standing, follow_master, look_at_pack
@@ -41,9 +41,8 @@ from flows.release import carry_out
 from tasks.code import audit_release, read_code
 from tasks.code.build import load_manifest
 from tasks.fleet import Target
-from tasks.outcome import Outcomes
+from tasks.outcome import Outcome, Outcomes
 from tasks.packs import FollowPlan
-from tasks.steps import join_outcomes
 
 
 @operation("verify-platform", runbook=__doc__, run_name="verify {platform.name}")
@@ -70,20 +69,21 @@ def verify_platform(platform: Platform, every_file: bool = False, dry_run: bool 
         plans = (*(repair.plans if repair else late), *(work.plans if work else ()))
         publish_plan(about, *plans)
         outcomes += work.unread if work else Outcomes()
-        checked = read_every_file(platform.name, alive) if every_file else Outcomes()
-        publish_drift(about, plans, checked)
+        checked = read_every_file(platform.name, alive) if every_file else Facts({}, Outcomes())
+        publish_drift(about, plans, find_different(checked), find_intact(outcomes))
         if not dry_run:
             outcomes += carry_out(repair) if repair else Outcomes()
             for plan in late:
                 outcomes += follow_master(plan, alive, plan.release)
             outcomes += converge(work)
-            checked = read_every_file(platform.name, alive) if checked.failed else checked
-        outcomes += checked
+            checked = read_every_file(platform.name, alive) if find_different(checked) else checked
+            outcomes += find_different(checked)
+        outcomes += checked.unread
     return conclude(about, outcomes)
 
 
-def read_every_file(platform: str, fleet: Target) -> Outcomes:
-    """Every file of the current release was read where it was written; a failed Outcome says what differs.
+def read_every_file(platform: str, fleet: Target) -> Facts[str]:
+    """What differs in the current release where it was written, every file read; empty where nothing does.
 
     A release whose manifest is on another controller only cannot be compared with anything, and is left out.
     """
@@ -94,7 +94,17 @@ def read_every_file(platform: str, fleet: Target) -> Outcomes:
         manifest = load_manifest(work_directory(), release.content) if release else None
         if release and manifest:
             asked.append(audit_release.submit(node, platform, release.name, manifest))
-    return join_outcomes(asked)
+    return gather("audit", asked)
+
+
+def find_different(checked: Facts[str]) -> Outcomes:
+    """The hosts on which a file is not as it was deployed, as failed Outcomes."""
+    return Outcomes(tuple(Outcome(host, "audit", error=text) for host, text in checked.seen.items() if text))
+
+
+def find_intact(outcomes: Outcomes) -> frozenset[str]:
+    """The hosts whose release is as it was deployed: where others differ, all get a new one of the same."""
+    return frozenset(outcome.host for outcome in outcomes if outcome.ok and outcome.step == INTACT)
 
 
 def find_late(platform: str, repair: Deployment | None, standing: Standing) -> tuple[FollowPlan, ...]:

@@ -65,7 +65,11 @@ def describe_deployment(deployment: Deployment, pool: str) -> Item:
         "tags": sorted(deployment.tags),
         "pool": pool,
         "parameters": deployment.parameters,
-        "form": flow.parameters.model_dump(mode="json", exclude_unset=True),
+        # A parameter that is misspelt is refused with words, and not by a run that crashes.
+        "form": {
+            **flow.parameters.model_dump(mode="json", exclude_unset=True),
+            "additionalProperties": False,
+        },
         "concurrency": [limit.limit, limit.collision_strategy],
         "schedules": {schedule.slug: describe_schedule(schedule) for schedule in deployment.schedules},
         "version": VERSION,

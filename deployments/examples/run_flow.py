@@ -20,11 +20,16 @@ from typing import Any
 API = os.environ["PREFECT_API_URL"]
 LOGIN = os.environ.get("PREFECT_API_AUTH_STRING", "")
 CLIENT = str(uuid.uuid4())
+FOLLOW_SECONDS = 7200
+BUSY_SECONDS = 60
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
 def ask(method: str, path: str, body: Any = None, token: str = "") -> Any:
-    """What the API answers; urllib.error.HTTPError when it refuses."""
+    """What the API answers; urllib.error.HTTPError when it refuses.
+
+    A server that is busy (503) or restarting is asked again for a minute: with its key, a run is made once.
+    """
     headers = {"Content-Type": "application/json"}
     if LOGIN:
         headers["Authorization"] = "Basic " + base64.b64encode(LOGIN.encode()).decode()
@@ -32,8 +37,16 @@ def ask(method: str, path: str, body: Any = None, token: str = "") -> Any:
         headers |= {"Prefect-Csrf-Client": CLIENT, "Prefect-Csrf-Token": token}
     data = json.dumps(body).encode() if body is not None else None
     request = urllib.request.Request(API + path, data, headers, method=method)
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
+    ends = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)
+        except OSError as problem:  # urllib's errors are OSErrors
+            refused = isinstance(problem, urllib.error.HTTPError) and problem.code != 503
+            if refused or time.monotonic() > ends:
+                raise
+        time.sleep(1)
 
 
 def find_token() -> str:
@@ -44,6 +57,17 @@ def find_token() -> str:
         if refused.code == 422:
             return ""
         raise
+
+
+def follow(run: str) -> dict[str, str]:
+    """The state that the run ended in."""
+    ends = time.monotonic() + FOLLOW_SECONDS
+    while time.monotonic() < ends:
+        state: dict[str, str] = ask("GET", f"/flow_runs/{run}")["state"]
+        if state["type"] in ENDED:
+            return state
+        time.sleep(1)
+    sys.exit(f"the run {run} did not end within {FOLLOW_SECONDS} s")
 
 
 def main(flow: str, parameters: str, key: str = "") -> int:
@@ -57,8 +81,7 @@ def main(flow: str, parameters: str, key: str = "") -> int:
         print(f"refused with {refused.code}: {refused.read().decode()}", file=sys.stderr)
         return 1
     print("run", run["id"])
-    while (state := ask("GET", f"/flow_runs/{run['id']}")["state"])["type"] not in ENDED:
-        time.sleep(1)
+    state = follow(run["id"])
     print(f"{state['name']}: {state['message']}")
     mine = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}, "type": {"any_": ["table"]}}}
     for table in ask("POST", "/artifacts/filter", mine, token):

@@ -19,7 +19,7 @@ from tasks.code.manifest import Change, DamagedManifest, Manifest, compare_manif
 from tasks.code.plan import plan_release, plan_rollback
 from tasks.code.release import Desired, ReleasePlan, Size
 from tasks.code.source import SourceSpec, parse_source
-from tasks.errors import PackmasterError
+from tasks.errors import Drift, PackmasterError
 from tasks.fleet import Node
 from tasks.outcome import Outcome
 from tasks.ssh import connect
@@ -94,10 +94,16 @@ def stage(
     )
 
 
-@host_task("audit", run_name="audit {release} on {node.name}")
-def audit_release(node: Node, platform: str, release: str, manifest: Manifest) -> Outcome:
-    """Every file of the release was read on the node and compared."""
-    return apply.verify_release(connect(node), platform, release, manifest)
+@fact_task("audit", run_name="audit {release} on {node.name}")
+def audit_release(node: Node, platform: str, release: str, manifest: Manifest) -> str:
+    """What differs in the release, every file of it read on the node; empty when nothing does."""
+    try:
+        outcome = apply.verify_release(connect(node), platform, release, manifest)
+    except Drift as drift:
+        get_run_logger().warning("%s", drift)
+        return str(drift)
+    get_run_logger().info("%s", outcome)
+    return ""
 
 
 @host_task("switch", run_name="switch {node.name} to {plan.release}")

@@ -31,17 +31,18 @@ def test_only_what_differs_is_told() -> None:
     assert not list(describe_drift(ProvisionPlan("farm", 5000, 5000)))
 
 
-def test_a_host_is_not_told_for_what_another_has_spoiled() -> None:
-    intact = HostPlan("web1", stage=True, base="old", base_content="c1", switch=True, previous="old")
-    spoiled = HostPlan("web2", stage=True, switch=True, previous="old")
-    behind = HostPlan("web3", stage=True, base="older", base_content="c0", switch=True, previous="older")
-    new = HostPlan("web5", stage=True, switch=True)
-    plan = ReleasePlan("blog", "new", "c1", (intact, spoiled, behind, HostPlan("web4", prune=("x",)), new), 5)
-    assert [(row["host"], row["difference"]) for row in describe_drift(plan)] == [
-        ("web2", "the release old is not as it was deployed"),
-        ("web3", "the release older is not as it was deployed"),
-        ("web5", "there is no release"),
-    ]
+def test_of_releases_those_that_differ_are_told_and_not_the_ones_that_follow() -> None:
+    new, old = "20260102000000-aaaaaaaaaaaa", "20260101000000-aaaaaaaaaaaa"
+    hosts = tuple(HostPlan(f"web{n}", stage=True, switch=True, previous=old) for n in (1, 2, 3))
+    plan = ReleasePlan(
+        "blog", new, "a" * 64, (*hosts, HostPlan("web4", stage=True, switch=True)), 4, ("web5",)
+    )
+    found = {row["host"]: row["difference"] for row in describe_drift(plan, {"web1", "web2"})}
+    assert found == {
+        "web3": f"{old} is not as it was deployed",
+        "web4": "there is no current release",
+        "web5": "cannot be read",
+    }
 
 
 ROW = {"subject": "code", "host": "web1", "difference": "is not as it was deployed"}

@@ -6,16 +6,18 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from pydantic import SecretStr
 
 from flows import locks
 from flows.locks import hold, lock_name
 from tasks.errors import Unreachable
-from tasks.fleet import Database, Node, Target
+from tasks.fleet import Database, Machine, Node, Share, Target
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -84,25 +86,96 @@ def test_a_second_flow_waits_its_time_and_says_for_what(monkeypatch: pytest.Monk
     assert read_slots(lock_name("server", "lock-d3")) == (1, 0)
 
 
-def test_flows_with_overlapping_targets_come_one_after_the_other() -> None:
-    inside: list[str] = []
-    overlaps: list[list[str]] = []
+def make_pack(name: str, master: str, slave: str, share: str) -> Target:
+    nodes = make_target(name, master, slave).nodes
+    server = Machine(f"lock-nfs-{name}", "192.0.2.3", "nfs", SecretStr("key"), ("ssh-ed25519 A",))
+    return Target(name, nodes, master, Share(share, server, server.address, "/srv/c", "/srv/d"))
+
+
+# What two runs have in common and nothing else: a server, a database, the share of two packs.
+IN_COMMON: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
+    "a server": (
+        (make_target("one", "lock-f1", "lock-f2"),),
+        (make_target("two", "lock-f2", "lock-f3"),),
+    ),
+    "a database": (
+        (make_target("one", "lock-f4"), make_database("lock-f")),
+        (make_target("two", "lock-f5"), make_database("lock-f")),
+    ),
+    "a share": (
+        (make_pack("one", "lock-f6", "lock-f7", "lock-f"),),
+        (make_pack("two", "lock-f8", "lock-f9", "lock-f"),),
+    ),
+    "a pack and its slave": (
+        (make_pack("three", "lock-f10", "lock-f11", "lock-g"),),
+        (make_target("two", "lock-f11"),),
+    ),
+}
+
+
+def test_runs_with_one_thing_in_common_come_one_after_the_other() -> None:
+    times: dict[str, list[tuple[float, float]]] = {what: [] for what in IN_COMMON}
 
     @flow
-    def work(name: str, *nodes: str) -> None:
-        with hold(make_target(name, *nodes)):
-            inside.append(name)
-            overlaps.append([*inside])
+    def work(what: str, target: Target, *databases: Database) -> None:
+        with hold(target, *databases):
+            begun = time.monotonic()
             time.sleep(0.3)
-            inside.remove(name)
+            times[what].append((begun, time.monotonic()))
 
-    ways = [("one", "lock-f1", "lock-f2"), ("two", "lock-f2", "lock-f1"), ("three", "lock-f2")]
-    threads = [threading.Thread(target=work, args=way) for way in ways]
+    runs = [(what, *run) for what, both in IN_COMMON.items() for run in both]
+    threads = [threading.Thread(target=work, args=run) for run in runs]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
-    assert sorted(overlaps) == [["one"], ["three"], ["two"]]
+        thread.join(90)
+    for what, intervals in times.items():
+        (_, first_ended), (second_begun, _) = sorted(intervals)
+        assert first_ended <= second_begun, what
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["deleted", "deleted and made again"])
+def test_a_deleted_limit_lets_nobody_in(again: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither one who waits for it, and for another beside it, nor one who comes when it is there again."""
+    times: dict[str, tuple[float, float]] = {}
+    held, let_go = threading.Event(), threading.Event()
+    deleted, other = f"lock-h1-{again}", f"lock-h2-{again}"
+
+    @flow(flow_run_name="run {name}")
+    def work(name: str, *nodes: str) -> None:
+        with hold(make_target(name, *nodes)):
+            begun = time.monotonic()
+            if name == "one":
+                held.set()
+                let_go.wait(60)
+            times[name] = begun, time.monotonic()
+
+    one = threading.Thread(target=work, args=("one", deleted))
+    two = threading.Thread(target=work, args=("two", deleted, other))
+    one.start()
+    assert held.wait(30)
+    with get_client(sync_client=True) as client:
+        if not again:
+            two.start()
+            wait_for_log(caplog, f"packmaster-server-{deleted} is held by the run run one")
+        client.delete_global_concurrency_limit_by_name(lock_name("server", deleted))
+        if again:
+            fresh = GlobalConcurrencyLimitCreate(name=lock_name("server", deleted), limit=1)
+            client.create_global_concurrency_limit(fresh)
+            two.start()
+    wait_for_log(caplog, "its lock was deleted while run one held it and is at work")
+    assert not times, "let in beside the one who was there"
+    let_go.set()
+    one.join(30)
+    two.join(30)
+    assert times["one"][1] <= times["two"][0]
+
+
+def wait_for_log(caplog: pytest.LogCaptureFixture, text: str, seconds: float = 30) -> None:
+    ends = time.monotonic() + seconds
+    while not any(text in record.getMessage() for record in caplog.records):
+        assert time.monotonic() < ends, [record.getMessage() for record in caplog.records]
+        time.sleep(0.05)
 
 
 HOLDER = """

@@ -78,14 +78,18 @@ def database_servers(mariadb_server: Database, mysql_server: Database) -> tuple[
     return mariadb_server, mysql_server
 
 
-def least_privileged(database: Database, controller: str, user: str = "packmaster_flows") -> Database:
+def least_privileged(
+    database: Database,
+    controller: str,
+    user: str = "packmaster_flows",
+    password: str = "least-for-the-tests",
+) -> Database:
     """The server, administered with exactly what the set-up SQL gives, from the controller's address.
 
     The statements are run by the account that may give the mark on this bed, and twice: they have to be safe
     to repeat.
     """
     kind: ServerKind = "mysql" if database.name == "dbmysql" else "mariadb"
-    password = "least-for-the-tests"
     sql = setup_sql(kind, user, controller, password=password)
     statements = [line for line in sql.splitlines() if line and not line.startswith("--")]
     with closing(open_admin(database)) as connection, connection.cursor() as cursor:

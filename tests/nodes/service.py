@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "deployments" / "examples"
 LOGIN = "admin:service-login-5f0a"
 POOL = "service"
-START_SECONDS = 120
+START_SECONDS = 300
 
 
 def find_port() -> int:
@@ -37,14 +37,16 @@ class Listener:
     """Another system: it takes whatever is posted to it."""
 
     heard: list[dict[str, Any]] = field(default_factory=list)
+    paths: set[str] = field(default_factory=set)
     url: str = ""
 
     @contextmanager
     def listening(self) -> Iterator[Listener]:
-        heard = self.heard
+        heard, paths = self.heard, self.paths
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
+                paths.add(self.path)
                 heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 self.send_response(204)
                 self.end_headers()
@@ -125,18 +127,30 @@ class Service:
                 pytest.fail(f"it did not become so within {seconds} s:\n{self.log}", pytrace=False)
             time.sleep(0.2)
 
-    def get(self, path: str, login: str = LOGIN) -> httpx.Response:
+    def ask(
+        self, method: str, path: str, body: Any = None, *, login: str = LOGIN, token: str = ""
+    ) -> httpx.Response:
+        """One request, with nothing but what is said here; repeated while the server is busy."""
         user, _, password = login.partition(":")
-        return httpx.get(
-            self.environment["PREFECT_API_URL"] + path, auth=(user, password) if login else None, timeout=30
+        request = httpx.Request(
+            method,
+            self.environment["PREFECT_API_URL"] + path,
+            json=body,
+            headers={"Prefect-Csrf-Client": "tests", "Prefect-Csrf-Token": token} if token else {},
         )
+        with httpx.Client(auth=(user, password) if login else None, timeout=60) as client:
+            for _ in range(30):
+                answer = client.send(request)
+                if answer.status_code != 503:
+                    break
+                time.sleep(1)
+        return answer
+
+    def get(self, path: str, login: str = LOGIN) -> httpx.Response:
+        return self.ask("GET", path, login=login)
 
     def post(self, path: str, body: Any, login: str = LOGIN, token: str = "") -> httpx.Response:
-        user, _, password = login.partition(":")
-        headers = {"Prefect-Csrf-Client": "tests", "Prefect-Csrf-Token": token} if token else {}
-        url = self.environment["PREFECT_API_URL"] + path
-        auth = (user, password) if login else None
-        return httpx.post(url, json=body, auth=auth, headers=headers, timeout=30)
+        return self.ask("POST", path, body, login=login, token=token)
 
     def token(self) -> str:
         return str(self.get("/csrf-token?client=tests").json()["token"])
@@ -163,8 +177,37 @@ class Service:
         """Run one of the examples; what it printed."""
         command = [sys.executable] if name.endswith(".py") else ["bash"]
         done = self.run(*command, str(EXAMPLES / name), *arguments, check=check)
-        assert check or done.returncode == 1
+        assert check or done.returncode == 1, done
         return done.stdout + done.stderr
+
+    def deployment(self, name: str) -> str:
+        return str(self.get(f"/deployments/name/{name}/{name}").json()["id"])
+
+    def begin(self, flow: str, parameters: Mapping[str, Any], queue: str = "default") -> str:
+        """Create a run, to be taken by the worker of a queue; its id."""
+        body = {"parameters": dict(parameters), "work_queue_name": queue}
+        path = f"/deployments/{self.deployment(flow)}/create_flow_run"
+        answer = self.post(path, body, token=self.token())
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    def finish(self, run: str, seconds: float = 120) -> dict[str, Any]:
+        """The run, when it has ended."""
+
+        def ended() -> dict[str, Any] | None:
+            found: dict[str, Any] = self.get(f"/flow_runs/{run}").json()
+            return (
+                found if found["state"]["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"} else None
+            )
+
+        finished: dict[str, Any] = self.wait(ended, seconds)
+        return finished
+
+    def get_secrets(self, kind: str) -> list[dict[str, Any]]:
+        """The fields of every block of a type, as the server gives them to whoever asks for secrets."""
+        answer = self.get(f"/block_types/slug/{kind}/block_documents?include_secrets=true")
+        assert answer.status_code == 200, answer.text
+        return [block["data"] for block in answer.json()]
 
     def rows(self, key: str) -> list[dict[str, str]]:
         """The rows of the latest table of a key."""

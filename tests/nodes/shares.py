@@ -21,7 +21,7 @@ from tasks.liveness.quorum import Key
 from tasks.liveness.verdicts import Finding
 from tasks.ssh import disconnect_all
 from tests.nodes.conftest import KEEP
-from tests.nodes.fleet import Fleet, saved, succeed
+from tests.nodes.fleet import Fleet, bury_runs, saved, succeed
 from tests.nodes.machines import PackBed
 
 SHARE, DISK = "watched-files", "/srv/packmaster"
@@ -69,6 +69,7 @@ class Watching:
 
     def release_locks(self) -> None:
         """What LEASE_SECONDS of waiting would do after a run was killed."""
+        bury_runs(self.fleet.api)
         names = [lock_name("server", name) for name in (*NODES, "nfs1")]
         for name in [*names, lock_name("share", SHARE)]:
             self.fleet.api.delete(f"/v2/concurrency_limits/{name}")
