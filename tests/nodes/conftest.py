@@ -118,6 +118,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def part_of_bed(item: pytest.Item) -> str:
     if "pack_bed" in getattr(item, "fixturenames", ()):
         return "pack"
+    if item.path.stem == "test_production":
+        return "production"
     about_accounts = any(word in item.path.stem for word in ("grants", "account", "rotation"))
     return "databases" if about_accounts else "cluster"
 
@@ -186,7 +188,16 @@ def docker_setup(only_session: None) -> list[str]:
     """A bed that a killed session left behind is not as bare as the tests expect, so it goes first."""
     nodes("prepare")
     up = f"up -d --no-build {' '.join(SERVICES)}"
+    if not KEEP:
+        remove_stack()
     return [up] if KEEP else ["down --volumes --remove-orphans -t 2", up]
+
+
+def remove_stack() -> None:
+    """Workers that test_production.py left when it was killed would hold on to the bed's network."""
+    left = run("docker", "ps", "-aq", "--filter", f"label=com.docker.compose.project={PROJECT}-stack").split()
+    if left:
+        run("docker", "rm", "--force", *left)
 
 
 @pytest.fixture(scope="session")

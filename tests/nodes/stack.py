@@ -1,0 +1,286 @@
+"""docker/production as somebody runs it, faults included; and sources whose delivery a test decides about."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PRODUCTION = ROOT / "docker" / "production"
+FILES = (PRODUCTION / "compose.yaml", Path(__file__).with_name("production.yaml"))
+LONG_RUNNING = ("postgres", "redis", "api1", "api2", "services", "proxy", "worker1", "worker2", "backup")
+UP_SECONDS = 240
+RUN_SECONDS = 120
+ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+T = TypeVar("T")
+
+
+def wait_for(what: str, ready: Callable[[], T], seconds: float) -> T:
+    """What `ready` gives once that is true; fails when it does not become so. A server may be away."""
+    ends = time.monotonic() + seconds
+    while True:
+        with suppress(httpx.TransportError):
+            if found := ready():
+                return found
+        if time.monotonic() > ends:
+            pytest.fail(f"not within {seconds:.0f} s: {what}", pytrace=False)
+        time.sleep(0.5)
+
+
+@dataclass
+class Sources:
+    """Archives by HTTP. None is delivered before the test says so, and each fetch is counted."""
+
+    fetched: Counter[str] = field(default_factory=Counter)
+    released: dict[str, threading.Event] = field(default_factory=dict)
+    url: str = ""
+
+    def offer(self, name: str, *, held: bool) -> dict[str, str]:
+        """The parameters of create-platform for a new source."""
+        self.released[name] = threading.Event()
+        if not held:
+            self.release(name)
+        digest = hashlib.sha256(self.archive(name)).hexdigest()
+        return {"source": f"{self.url}/{name}.tar", "checksum": digest}
+
+    def release(self, name: str) -> None:
+        self.released[name].set()
+
+    def archive(self, name: str) -> bytes:
+        content = f"<?php echo 'served by {name}';".encode()
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w") as tar:
+            entry = tarfile.TarInfo("index.php")
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+        return stream.getvalue()
+
+    @contextmanager
+    def served(self, address: str) -> Iterator[Sources]:
+        sources = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                name = self.path.strip("/").removesuffix(".tar")
+                content = sources.archive(name)
+                sources.fetched[name] += 1
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                sent = 0
+                # Byte for byte, for a server that says nothing is given up after half a minute.
+                while not sources.released[name].wait(5):
+                    self.wfile.write(content[sent : sent + 1])
+                    self.wfile.flush()
+                    sent += 1
+                self.wfile.write(content[sent:])
+
+            def log_message(self, *_: object) -> None: ...
+
+        server = http.server.ThreadingHTTPServer((address, 0), Handler)
+        server.daemon_threads = True
+        self.url = f"http://{address}:{server.server_address[1]}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield self
+        finally:
+            for name in self.released:
+                self.release(name)
+            server.shutdown()
+
+
+@dataclass
+class Stack:
+    """The stack of one project: started, broken and asked from outside."""
+
+    project: str
+    home: Path
+    port: int
+    sources: Sources
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        self.environment = clean | {
+            "COMPOSE_PROJECT_NAME": self.project,
+            "PACKMASTER_SECRETS": str(self.home / "secrets"),
+            "PACKMASTER_LISTEN": f"127.0.0.1:{self.port}",
+            "PACKMASTER_URL": f"http://127.0.0.1:{self.port}",
+            "PACKMASTER_QUERY_SECONDS": "2",
+            "PACKMASTER_DRAIN": "120s",
+            "DOCKER_BUILDKIT": "0",
+        }
+
+    def run(self, *command: str, check: bool = True, seconds: float = 900) -> str:
+        done = subprocess.run(
+            command,
+            env=self.environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            pytest.fail(f"{' '.join(command)}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}", pytrace=False)
+        return done.stdout
+
+    def compose(self, *arguments: str, check: bool = True) -> str:
+        plugin = subprocess.run(("docker", "compose", "version"), capture_output=True, check=False)
+        program = ("docker-compose",) if plugin.returncode else ("docker", "compose")
+        files = [word for path in FILES for word in ("-f", str(path))]
+        return self.run(*program, *files, *arguments, check=check)
+
+    def container(self, service: str) -> str:
+        labels = (f"com.docker.compose.project={self.project}", f"com.docker.compose.service={service}")
+        filters = [word for label in labels for word in ("--filter", f"label={label}")]
+        (found,) = self.run("docker", "ps", "--all", "--quiet", *filters).split()
+        return found
+
+    def docker(self, verb: str, service: str, *options: str) -> None:
+        self.run("docker", verb, *options, self.container(service))
+
+    def inside(self, service: str, *command: str, check: bool = True) -> str:
+        return self.run("docker", "exec", self.container(service), *command, check=check)
+
+    def health(self, service: str) -> str:
+        template = "{{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{end}}"
+        return self.run("docker", "inspect", "--format", template, self.container(service)).strip()
+
+    def wait_healthy(self, *services: str, seconds: float = UP_SECONDS) -> None:
+        for service in services:
+            wait_for(f"{service} is healthy", partial(self.is_healthy, service), seconds)
+
+    def is_healthy(self, service: str) -> bool:
+        return self.health(service) in {"running healthy", "running"}
+
+    # What another system and an operator see.
+
+    def connect(self) -> None:
+        """From here on the API is asked through the proxy, with the login that was made."""
+        login = (self.home / "secrets" / "api_login").read_text().strip()
+        self.environment |= {
+            "PREFECT_API_URL": f"http://127.0.0.1:{self.port}/api",
+            "PREFECT_API_AUTH_STRING": login,
+            "PREFECT_API_SSL_CERT_FILE": os.environ["PREFECT_API_SSL_CERT_FILE"],
+            "PREFECT_HOME": str(self.home / "prefect"),
+            "PYTHONPATH": str(ROOT),
+        }
+
+    def packmaster(self, *arguments: str) -> str:
+        return self.run(sys.executable, "-m", "deployments.cli", *arguments)
+
+    def request(self, method: str, path: str, body: Any = None, *, login: bool = True) -> httpx.Response:
+        user, _, password = self.environment["PREFECT_API_AUTH_STRING"].partition(":")
+        url = self.environment["PREFECT_API_URL"]
+        auth = (user, password) if login else None
+        with httpx.Client(auth=auth, timeout=30) as client:
+            headers = {}
+            if method != "GET" and login:
+                token = client.get(f"{url}/csrf-token?client=tests")
+                if token.status_code != 200:
+                    return token
+                headers = {"Prefect-Csrf-Client": "tests", "Prefect-Csrf-Token": token.json()["token"]}
+            return client.request(method, url + path, json=body, headers=headers)
+
+    def page(self, path: str) -> httpx.Response:
+        """What a browser gets, before it says who it is."""
+        return httpx.get(self.environment["PACKMASTER_URL"] + path, timeout=30, follow_redirects=True)
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """What the API answers; a stack that has just lost a part is asked again for a while."""
+
+        def answered() -> httpx.Response | None:
+            answer = self.request(method, path, body)
+            return None if answer.status_code in {500, 502, 503, 504} else answer
+
+        answer = wait_for(f"an answer to {method} {path}", answered, 60)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
+
+    def create(self, platform: str, target: Mapping[str, Any], source: Mapping[str, str]) -> str:
+        """A run of create-platform; its id."""
+        deployment = self.ask("GET", "/deployments/name/create-platform/create-platform")["id"]
+        parameters = {"platform": platform, "target": target, **source}
+        body = {"parameters": parameters, "idempotency_key": f"{platform}-{time.time()}"}
+        return str(self.ask("POST", f"/deployments/{deployment}/create_flow_run", body)["id"])
+
+    def state(self, run: str) -> dict[str, Any]:
+        return dict(self.ask("GET", f"/flow_runs/{run}")["state"])
+
+    def follow(self, run: str, seconds: float = RUN_SECONDS) -> dict[str, Any]:
+        def ended() -> dict[str, Any] | None:
+            state = self.state(run)
+            return state if state["type"] in ENDED else None
+
+        return wait_for(f"the run {run} ends: {self.state(run)}", ended, seconds)
+
+    def tasks(self, run: str) -> Counter[tuple[str, str]]:
+        """How many task runs of which name are in which state."""
+        body = {"flow_runs": {"id": {"any_": [run]}}, "limit": 200}
+        found = self.ask("POST", "/task_runs/filter", body)
+        return Counter((str(task["name"]).split(" ")[0], str(task["state_type"])) for task in found)
+
+    def states(self, run: str) -> list[str]:
+        """Every state that a run has been in."""
+        found = self.ask("GET", f"/flow_run_states/?flow_run_id={run}")
+        return [str(state["name"]) for state in sorted(found, key=lambda state: state["timestamp"])]
+
+    def logs(self, run: str) -> list[str]:
+        body = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
+        return [str(line["message"]) for line in self.ask("POST", "/logs/filter", body)]
+
+    def worker_of(self, run_name: str) -> str:
+        """The worker whose container shows what a run says. Both may have tried to take it."""
+
+        def showing() -> str | None:
+            for name in ("worker1", "worker2"):
+                command = ("docker", "logs", self.container(name))
+                done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+                if f"'{run_name}'" in done.stdout + done.stderr:
+                    return name
+            return None
+
+        return wait_for(f"a worker shows the run {run_name}", showing, 30)
+
+    def lock(self, server: str) -> int:
+        """How many hold the lock of a server."""
+        found = self.ask("GET", f"/v2/concurrency_limits/packmaster-server-{server}")
+        return int(found["active_slots"])
+
+    def write_inventory(self, bed: Any, kinds: Mapping[str, str], clusters: Mapping[str, list[str]]) -> Path:
+        (self.home / "key").write_text(Path(bed.private_key).read_text())
+        servers = {
+            name: {
+                "address": bed.addresses[name],
+                "kind": kinds[name],
+                "credentials": "fleet",
+                "host_keys": [bed.host_keys[name]],
+            }
+            for name in {name for members in clusters.values() for name in members}
+        }
+        document = {
+            "ssh_credentials": {"fleet": {"private_key": {"file": "key"}}},
+            "web_servers": servers,
+            "clusters": {name: {"servers": members} for name, members in clusters.items()},
+        }
+        (self.home / "inventory.yaml").write_text(json.dumps(document))
+        return self.home / "inventory.yaml"
