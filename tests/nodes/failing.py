@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -25,6 +28,8 @@ CODE, DATA = f"{DISK}/{SHARE}/platforms", f"{DISK}/{SHARE}/sites"
 KINDS: dict[str, Any] = {"master1": "apache", "slave1": "apache", "slave2": "nginx"}
 NODES, SERVERS = tuple(KINDS), ("nfs1", "nfs2")
 RECORD = f"{RECORDS}/{SHARE}"
+# A writer whose server went away gets an error, and tries again every 0.2 s.
+WRITING_SECONDS = 3
 # Numbers, one a line, each on the server's disk before it is noted here that it was acknowledged. After an
 # error, as in a failover, the same number is written again. Between two nothing is held open.
 WRITER = r"""
@@ -92,6 +97,28 @@ class Failing:
         exported = self.bed.guest(name, f"grep -c {DISK} /var/lib/nfs/etab || :")
         return int(exported or 0) if threads not in {"", "0"} else 0
 
+    def one_writable(self) -> str:
+        """The only server that exports, or nothing; two fail the test.
+
+        Whoever runs and can be asked is asked: one whose cable is out serves nobody, whatever it exports.
+        """
+        asked = [name for name in SERVERS if name not in self.bed.unplugged and self.bed.runs(name)]
+        found = [name for name in asked if self.exported(name)]
+        assert len(found) < 2, found
+        return found[0] if found else ""
+
+    def waits(self, name: str) -> bool:
+        """Whether nfsd was kept from starting since the server's boot, for it does not know who serves."""
+        said = self.bed.guest(name, "journalctl -b -u nfs-server --no-pager -q")
+        return "nfsd must not start yet" in said
+
+    def reported(self) -> tuple[float, str]:
+        """Since when what was acknowledged may be lost, as the operator was told; what the time line says."""
+        plan = self.fleet.artifact(f"plan-failover-{SHARE}")
+        (said,) = re.findall(r"what was written in the last (\d+) s may be lost", str(plan["data"]))
+        told = datetime.fromisoformat(plan["created"]).timestamp()
+        return told - float(said), str(self.fleet.artifact(f"timeline-{SHARE}")["description"])
+
     def sources(self, name: str) -> set[str]:
         """Which servers a node mounts from."""
         lines = self.bed.guest(name, "grep ' /var/aegir/.* nfs4 ' /proc/self/mountinfo || :").splitlines()
@@ -121,15 +148,17 @@ class Failing:
         self.writers.clear()
         return acked
 
-    def lost(
-        self, server: str, acked: dict[str, list[tuple[int, float]]]
-    ) -> dict[str, list[tuple[int, float]]]:
-        """Of what was acknowledged, what the server's own disk has not."""
-        found = {}
-        for name, pairs in acked.items():
+    def lost(self, server: str) -> list[float]:
+        """Everybody goes on writing, and then stops: when each record was acknowledged that the server's own
+        disk has not.
+        """
+        began, lost = time.time(), []
+        time.sleep(WRITING_SECONDS)
+        for name, pairs in self.stop().items():
+            assert pairs[-1][1] > began, f"{name} does not write any more"
             has = set(self.bed.guest(server, f"cat {DATA}/load/{name} || :").split())
-            found[name] = [pair for pair in pairs if str(pair[0]) not in has]
-        return found
+            lost += [when for number, when in pairs if str(number) not in has]
+        return lost
 
 
 @pytest.fixture(scope="module")

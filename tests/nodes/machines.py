@@ -40,8 +40,8 @@ def greets(address: str) -> bool:
 class PackBed:
     """Five machines that are up. Nothing here goes through Packmaster's own code.
 
-    What a test breaks with `power_off`, `switch_off`, `drop_port` and `reject_port` is whole again after
-    `mend`, which the fixture `breakable_pack` calls at the end of a test.
+    What a test breaks with `power_off`, `switch_off`, `unplug`, `drop_port` and `reject_port` is whole again
+    after `mend`, which the fixture `breakable_pack` calls at the end of a test.
     """
 
     addresses: dict[str, str]
@@ -54,6 +54,7 @@ class PackBed:
     """This machine's address as the others see it."""
     shell: Guests
     broken: set[str] = field(default_factory=set)
+    unplugged: set[str] = field(default_factory=set)
 
     def guest(
         self, name: str, command: str, *, stdin: str = "", check: bool = True, timeout: float = 60
@@ -109,6 +110,17 @@ class PackBed:
         with ThreadPoolExecutor(len(MACHINES)) as pool:
             list(pool.map(lambda name: self._await_boot(name, (other_than or {}).get(name, ""), ends), names))
 
+    def unplug(self, name: str) -> None:
+        """Its cable is out: nobody reaches it, and it nobody, and otherwise it goes on as ever."""
+        self.shell.close(name)
+        self.unplugged.add(name)
+        self._docker("exec", name, command=("ip", "link", "set", "tap0", "nomaster"))
+
+    def plug(self, name: str) -> None:
+        """Its cable is in again."""
+        self._docker("exec", name, command=("ip", "link", "set", "tap0", "master", "br0"))
+        self.unplugged.discard(name)
+
     def drop_port(self, name: str, port: int, *sources: str) -> None:
         """Packets to a TCP port of the machine vanish; with `sources`, only those from these addresses."""
         self._fault(name, port, sources, "DROP")
@@ -123,19 +135,27 @@ class PackBed:
 
     def mend(self) -> None:
         """Everything that was broken through this class runs again, and its ports are open."""
+        for name in sorted(self.unplugged):
+            self.plug(name)
         names = sorted(self.broken)
         if names:
             self.power_on(*names)
             self.restore(*names)
         self.broken.clear()
 
+    def runs(self, name: str) -> bool:
+        """Whether the machine is switched on."""
+        asked = ["docker", "inspect", "-f", "{{.State.Running}}", f"{self.project}-{name}"]
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=True)
+        return done.stdout.strip() == "true"
+
     def _on_all(self, names: tuple[str, ...], command: str) -> dict[str, str]:
         with ThreadPoolExecutor(len(MACHINES)) as pool:
             return dict(zip(names, pool.map(lambda name: self.guest(name, command), names), strict=True))
 
-    def _docker(self, verb: str, *names: str) -> None:
+    def _docker(self, verb: str, *names: str, command: tuple[str, ...] = ()) -> None:
         containers = [f"{self.project}-{name}" for name in names]
-        subprocess.run(["docker", verb, *containers], capture_output=True, timeout=120, check=True)
+        subprocess.run(["docker", verb, *containers, *command], capture_output=True, timeout=120, check=True)
 
     def _await_boot(self, name: str, not_this: str, ends: float) -> None:
         # Fails with status 1 where a unit failed, which is for the test to look at.
