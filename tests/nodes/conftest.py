@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 NODES = ("web1", "web2", "web3", "web4")
 SERVICES = (*NODES, "db")
+# What is tested in one process, the longest first: the processes take these as they come.
+PARTS = ("pack", "cluster", "databases", "production")
 KEEP = os.environ.get("PACKMASTER_KEEP", "") not in {"", "0"}
 
 
@@ -105,6 +107,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.nodes)
             item.add_marker(pytest.mark.xdist_group(part_of_bed(item)))
+    items.sort(key=lambda item: PARTS.index(part_of_bed(item)) if HERE in item.path.parents else -1)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

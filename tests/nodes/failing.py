@@ -19,7 +19,7 @@ from tasks.fencing.gate import GATE_FILES
 from tasks.fencing.record import RECORDS
 from tasks.ssh import disconnect_all
 from tests.nodes.conftest import KEEP
-from tests.nodes.fleet import Fleet, saved, succeed
+from tests.nodes.fleet import Fleet, bury_runs, saved, succeed
 from tests.nodes.machines import PackBed
 from tests.nodes.shares import GRACE, UNEXPORTED, WITHOUT, on_all
 
@@ -68,6 +68,7 @@ class Failing:
 
     def release_locks(self) -> None:
         """What LEASE_SECONDS of waiting would do after a run was killed."""
+        bury_runs(self.fleet.api)
         names = [lock_name("server", name) for name in (*NODES, *SERVERS)]
         for name in [*names, lock_name("share", SHARE)]:
             self.fleet.api.delete(f"/v2/concurrency_limits/{name}")

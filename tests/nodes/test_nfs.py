@@ -11,7 +11,7 @@ from flows.locks import lock_name
 from flows.provision_pack import provision_pack
 from tasks.errors import PlanRefused
 from tasks.nfs.apply import apply_plan
-from tests.nodes.fleet import change_nothing, fail, succeed, wait_until
+from tests.nodes.fleet import bury_runs, change_nothing, fail, succeed, wait_until
 from tests.nodes.machines import PackBed
 from tests.nodes.nfs_pack import CODE, DATA, DISK, NfsPack, clear, provisioning, register, register_own_server
 
@@ -276,8 +276,10 @@ def test_a_run_that_is_killed_is_finished_by_the_next(
         provided.bed.guest(machine, f"until {condition}; do sleep 0.02; done", timeout=120)
         kill()
     names = [lock_name("server", name) for name in (f"nfs-{m}" for m in ("nfs1", "nfs2", *NODES))]
-    for name in [*names, lock_name("share", "nfs-share")]:
-        httpx.delete(f"{prefect_server}/v2/concurrency_limits/{name}", timeout=10)
+    with httpx.Client(base_url=prefect_server, timeout=10) as api:
+        bury_runs(api)
+        for name in [*names, lock_name("share", "nfs-share")]:
+            api.delete(f"/v2/concurrency_limits/{name}")
     succeed(provision_pack, pack=provided.pack)
     assert all_mounted(provided, *NODES)
     assert not provided.plan()
