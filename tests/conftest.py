@@ -1,7 +1,7 @@
 """A Prefect server for the tests that need one, and nothing of the developer's own Prefect in any of them.
 
 Starting the server takes 8 to 15 seconds, so it is started once, only when a collected test asks for it, and
-while the tests that do not need it are running: those come first.
+while the tests that do not need it are running: those come first, or in another process.
 """
 
 import os
@@ -25,6 +25,9 @@ settings.register_profile("packmaster", max_examples=50, deadline=None)
 settings.load_profile("packmaster")
 
 START_SECONDS = 120
+NODES = Path(__file__).resolve().parent / "nodes"
+# In one of several processes, which does not know yet which tests it is going to get.
+IN_PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
 HOME = tempfile.TemporaryDirectory(prefix="packmaster-prefect-")
 
 
@@ -115,15 +118,27 @@ def needs_nodes(item: pytest.Item) -> bool:
     return item.get_closest_marker("nodes") is not None
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """One process takes all unit tests that need a server: a second one costs more than it saves."""
+    if needs_server(item) and NODES not in item.path.parents:
+        item.add_marker(pytest.mark.xdist_group("server"))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The quickest first; the order within a file stays as it was written."""
-    items.sort(key=lambda item: (needs_nodes(item), needs_server(item)))
+    """The quickest first, or, in two processes, what one of them does alone; within a file as written."""
+
+    def order(item: pytest.Item) -> tuple[bool, bool]:
+        nodes = needs_nodes(item)
+        return nodes, needs_server(item) != (IN_PARALLEL and not nodes)
+
+    items.sort(key=order)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start the server for whoever is going to ask for it, without waiting for it yet."""
-    if not session.config.option.collectonly and any(map(needs_server, session.items)):
+    wanted = not session.config.option.collectonly and any(map(needs_server, session.items))
+    if wanted and not IN_PARALLEL:
         SERVER.start()
 
 
@@ -143,6 +158,8 @@ def prefect_server() -> Iterator[str]:
     """
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+    if IN_PARALLEL:
+        SERVER.start()
     SERVER.wait()
     # With heartbeats every flow run ends in a thread join of a second (Prefect's own tests do the same).
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
