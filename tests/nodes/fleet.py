@@ -206,12 +206,17 @@ def fleet(
 
 
 def bury_runs(api: httpx.Client) -> None:
-    """Say of every run that was killed what its worker would have said of it."""
-    dead = {"type": "CRASHED", "message": "killed by a test"}
-    for run in api.post(
-        "/flow_runs/filter", json={"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
-    ).json():
-        api.post(f"/flow_runs/{run['id']}/set_state", json={"state": dead, "force": True}).raise_for_status()
+    """Say of every killed run what its worker would have said of it; a busy server is asked again."""
+    dead = {"state": {"type": "CRASHED", "message": "killed by a test"}, "force": True}
+    running = {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
+
+    def bury() -> bool:
+        found = api.post("/flow_runs/filter", json=running)
+        return found.is_success and all(
+            api.post(f"/flow_runs/{run['id']}/set_state", json=dead).is_success for run in found.json()
+        )
+
+    wait_until(bury, 60)
 
 
 def outcome_of(state: Any) -> Outcomes:

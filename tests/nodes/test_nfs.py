@@ -276,7 +276,7 @@ def test_a_run_that_is_killed_is_finished_by_the_next(
         provided.bed.guest(machine, f"until {condition}; do sleep 0.02; done", timeout=120)
         kill()
     names = [lock_name("server", name) for name in (f"nfs-{m}" for m in ("nfs1", "nfs2", *NODES))]
-    with httpx.Client(base_url=prefect_server, timeout=10) as api:
+    with httpx.Client(base_url=prefect_server, timeout=60) as api:
         bury_runs(api)
         for name in [*names, lock_name("share", "nfs-share")]:
             api.delete(f"/v2/concurrency_limits/{name}")
