@@ -128,13 +128,15 @@ class Failing:
         return {octets.get(address, address) for address in found}
 
     def load(self, *names: str) -> None:
-        """Somebody writes on each of the nodes from now on, until `stop`."""
-        self.bed.guest("master1", "su aegir -s /bin/sh -c 'install -d -m 777 /var/aegir/sites/load'")
+        """Somebody writes on each of the nodes from now on, until `stop`.
+
+        Numbers begin anew, so that none of an earlier load may stand for one that was lost.
+        """
+        folder = "/var/aegir/sites/load"
+        self.bed.guest("master1", f"su aegir -s /bin/sh -c 'rm -rf {folder}; install -d -m 777 {folder}'")
         for name in names or NODES:
             self.bed.guest(name, "cat >/tmp/writer.pl; rm -f /tmp/acked", stdin=WRITER)
-            self.bed.guest(
-                name, f"nohup perl /tmp/writer.pl /var/aegir/sites/load/{name} /tmp/acked >/dev/null 2>&1 &"
-            )
+            self.bed.guest(name, f"nohup perl /tmp/writer.pl {folder}/{name} /tmp/acked >/dev/null 2>&1 &")
             self.writers.append(name)
         for name in names or NODES:
             self.bed.guest(name, "until [ -s /tmp/acked ]; do sleep 0.2; done", timeout=60)
