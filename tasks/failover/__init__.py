@@ -48,8 +48,8 @@ def export_all(server: Machine, share: Share, target: Target) -> Outcome:
     return apply.export_all(server, share, target, get_run_logger().info)
 
 
-# One that does not answer is left where it is, and named: the others wait for nobody.
-@host_task("move", run_name="move {node.name} to {watched.server}", retries=0)
+# One that does not answer is asked once more, then left where it is, and named: the others wait for nobody.
+@host_task("move", run_name="move {node.name} to {watched.server}", retries=1)
 def move_node(node: Node, target: Target, watched: Watched, member: Member, dead: bool) -> Outcome:
     """The node works from the share's server, or stays drained."""
     return apply.move_node(node, target, watched, member, dead=dead, report=get_run_logger().info)

@@ -93,7 +93,12 @@ def members(
     found.forget()
     yield found
     found.forget()
+    # A server that is a member of a cluster keeps our key: other tests ask when it goes.
     Site.unregister(site_block_name(URI))
+    Platform.unregister("galera")
+    Cluster.unregister("galera-web")
+    for name in MEMBERS:
+        DatabaseServer.unregister(name)
 
 
 def test_what_is_given_through_one_member_works_through_both(members: Members) -> None:
