@@ -182,7 +182,8 @@ def register(bed: Any, execute: Callable[..., str], home: Path, api: str) -> Fle
         credentials,
         (key.splitlines()[1], account.admin_password.get_secret_value()),
         home,
-        httpx.Client(base_url=api, timeout=60),
+        # A server closes connections that were idle for some seconds, sometimes just when one is used again.
+        httpx.Client(base_url=api, timeout=60, limits=httpx.Limits(max_keepalive_connections=0)),
         execute,
     )
 

@@ -151,7 +151,8 @@ def worker(ready: Fleet) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
     )
     yield
-    child.terminate()
+    # How Prefect's own worker ends is tried with `packmaster worker`, in test_production.py.
+    child.kill()
     child.wait(60)
 
 

@@ -79,7 +79,9 @@ def served(replica: Replica, prefect_server: str) -> Iterator[Served]:
             address=bed.addresses[name], credentials=credentials, host_keys=[bed.host_keys[name]]
         )
         saved(block, f"replica-{name}")
-    with httpx.Client(base_url=prefect_server, timeout=60) as api:
+    with httpx.Client(
+        base_url=prefect_server, timeout=60, limits=httpx.Limits(max_keepalive_connections=0)
+    ) as api:
         yield Served(replica, api)
         for name in ("server-replica-nfs1", "server-replica-nfs2", f"share-{NAME}"):
             kind, _, rest = name.partition("-")
