@@ -136,7 +136,7 @@ def settled(stack: Stack, run: str) -> Counter[tuple[str, str]]:
 def check_whole(
     stack: Stack, run: str, platform: str, undisturbed: Counter[tuple[str, str]], *, every_line: bool = True
 ) -> None:
-    """The run came to its end, once, and nothing of what it did is missing, of its log `every_line` or not."""
+    """The run came to its end, once, and nothing of what it did is missing; of its log, `every_line`."""
     state = stack.follow(run)
     assert state["type"] == "COMPLETED", (state, stack.logs(run))
     assert stack.sources.fetched[platform] == 1, "it ran once"
