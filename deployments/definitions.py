@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -47,8 +48,8 @@ class Schedule(Entry):
             raise ValueError("a schedule has either a cron line or an interval")
         if self.cron is not None:
             CronSchedule(cron=self.cron, timezone=self.timezone)
-        else:
-            IntervalSchedule(interval=self.interval, timezone=self.timezone)  # type: ignore[arg-type]  # seconds
+        if self.interval is not None:
+            IntervalSchedule(interval=timedelta(seconds=self.interval), timezone=self.timezone)
         return self
 
 

@@ -12,6 +12,7 @@ from prefect.client.schemas.actions import (
 )
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.events.schemas.automations import Automation, AutomationCore
+from pydantic import SecretStr
 
 from deployments.bootstrap.facts import PLACEHOLDER, read_automations
 from deployments.cli import main
@@ -146,7 +147,7 @@ def test_nothing_is_sent_until_a_block_is_filled_in(client: SyncPrefectClient) -
 def test_a_lock_that_somebody_widened_is_exclusive_again(client: SyncPrefectClient) -> None:
     from blocks import DatabaseServer
 
-    DatabaseServer(host="192.0.2.1", admin_user="a", admin_password="b").save("boot-db")  # type: ignore[arg-type]
+    DatabaseServer(host="192.0.2.1", admin_user="a", admin_password=SecretStr("b")).save("boot-db")
     name = "packmaster-database-boot-db"
     try:
         assert f"create    lock {name}" in bootstrap().output

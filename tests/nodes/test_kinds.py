@@ -151,7 +151,7 @@ def worker(ready: Fleet) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
     )
     yield
-    # How Prefect's own worker ends is tried with `packmaster worker`, in test_production.py.
+    # Asked to end, it was once still there after 60 s, and why is not known; nothing here is about its end.
     child.kill()
     child.wait(60)
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.replication.standing import Standing, State, is_news, judge, name_trouble, parse_standing
+from tasks.replication.values import SyncProof
 from tests.replication.scene import SHARE, proof
 
 NOW = datetime.fromtimestamp(1200, UTC)
@@ -77,9 +78,11 @@ def test_an_error_has_a_name(error: str, refused: bool, state: State) -> None:
     st.none() | st.builds(proof, st.integers(1, 99), st.integers(0, 9)),
     st.text(max_size=40),
 )
-def test_a_table_is_read_as_it_was_written(state: State, since: int, token: object, detail: str) -> None:
+def test_a_table_is_read_as_it_was_written(
+    state: State, since: int, token: SyncProof | None, detail: str
+) -> None:
     moment = datetime.fromtimestamp(since, UTC)
-    standing = Standing("nfs2", state, moment, moment, token, detail)  # type: ignore[arg-type]  # as drawn
+    standing = Standing("nfs2", state, moment, moment, token, detail)
     assert parse_standing(standing.as_rows()) == standing
 
 

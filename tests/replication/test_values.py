@@ -42,8 +42,8 @@ def test_a_standby_has_what_both_trees_have() -> None:
         assert half.state(SHARE).proof is None
 
 
-def difference(path: bytes, changed: float, **fields: object) -> Difference:
-    return Difference("data", path, **{"kind": "file", "vanishes": True, "changed": changed, **fields})  # type: ignore[arg-type]  # a test's shorthand
+def difference(path: bytes, changed: float, *, kind: str = "file", vanishes: bool = True) -> Difference:
+    return Difference("data", path, kind=kind, vanishes=vanishes, changed=changed)
 
 
 def test_what_was_written_since_the_last_copy_is_an_orphan() -> None:
