@@ -4,8 +4,8 @@
 .NOTPARALLEL:
 
 PY := .venv/bin/python
-# Two beds side by side: while machines boot and time-outs run out in one, the other works.
-PYTEST := $(PY) -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+# Three beds side by side, also on two cores: while machines boot and time-outs run out in one, the others work.
+PYTEST := $(PY) -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

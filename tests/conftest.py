@@ -126,7 +126,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The quickest first, or, in two processes, what one of them does alone; within a file as written."""
+    """The quickest first, or, in several processes, what one of them does alone; within a file as written."""
 
     def order(item: pytest.Item) -> tuple[bool, bool]:
         nodes = needs_nodes(item)

@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 NODES = ("web1", "web2", "web3", "web4")
 SERVICES = (*NODES, "db")
 # What is tested in one process, the longest first: the processes take these as they come.
-PARTS = ("pack", "cluster", "databases", "production")
+PARTS = ("pack", "share", "cluster", "databases", "production")
 KEEP = os.environ.get("PACKMASTER_KEEP", "") not in {"", "0"}
 
 
@@ -120,7 +120,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def part_of_bed(item: pytest.Item) -> str:
     if "pack_bed" in getattr(item, "fixturenames", ()):
-        return "pack"
+        about_the_share = any(word in item.path.stem for word in ("liveness", "replication", "failover"))
+        return "share" if about_the_share else "pack"
     if item.path.stem == "test_production":
         return "production"
     about_accounts = any(word in item.path.stem for word in ("grants", "account", "rotation"))
