@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections import defaultdict
-from importlib import resources
 from xml.etree import ElementTree as ET
 
 from tasks.external.values import DrbdState, MemberSight, PacemakerState
 from tasks.fleet import Machine
 from tasks.liveness.bound import await_banner, call_within
 from tasks.nfs.exports import parse_table
-from tasks.servers.facts import run_text_as_root
+from tasks.scripts import read_script, run_text_as_root
 from tasks.ssh import connect
 
 GREETING_SECONDS = 2.0
@@ -103,7 +102,7 @@ def look_at_member(machine: Machine) -> MemberSight:
     """What one server of the cluster says; Unreachable, AccessDenied, CommandFailed, within seconds."""
     admin = machine.as_admin()
     await_banner(admin, GREETING_SECONDS)
-    text = (resources.files(__package__) / "scripts" / "look.sh").read_text("utf-8")
+    text = read_script("tasks.external", "look")
 
     def look() -> str:
         return run_text_as_root(connect(admin), text, timeout=LOOK_SECONDS)

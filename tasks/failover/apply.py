@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from importlib import resources
 
 from tasks.errors import Drift
 from tasks.fencing.facts import read_server
@@ -25,7 +24,7 @@ from tasks.nfs.plan import exports_for
 from tasks.nfs.steps import RunNfsServer, WriteFstab
 from tasks.nfs.storage import digest_of, plan_exports
 from tasks.outcome import Outcome
-from tasks.servers.facts import run_text_as_root
+from tasks.scripts import read_script, run_text_as_root
 from tasks.ssh import connect
 
 log = logging.getLogger(__name__)
@@ -123,7 +122,5 @@ def _is_at_work(node: Node, watched: Watched, member: Member) -> bool:
 
 
 def _force_off(node: Node, *points: str) -> str:
-    folder = resources.files(__package__) / "scripts"
-    common = (resources.files("tasks.liveness") / "scripts" / "common.sh").read_text("utf-8")
-    text = common + (folder / "force_off.sh").read_text("utf-8")
+    text = read_script("tasks.liveness", "force_off")
     return run_text_as_root(connect(node.as_admin()), text, *points, timeout=FORCE_SECONDS).strip()

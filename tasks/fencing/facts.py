@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections import defaultdict
-from importlib import resources
 from typing import Any
 
 from tasks.fencing.gate import GATE_FILES
@@ -13,7 +12,7 @@ from tasks.fencing.values import ServerLook
 from tasks.fleet import Machine, Share
 from tasks.liveness.bound import await_banner, call_within
 from tasks.nfs.exports import parse_table
-from tasks.servers.facts import run_text_as_root
+from tasks.scripts import read_script, run_text_as_root
 from tasks.ssh import Ssh, connect
 
 # A server that does not greet within this is as good as gone; one that does gets LOOK_SECONDS to answer.
@@ -67,6 +66,4 @@ def run_bounded(server: Machine, script: str, *args: str, seconds: float) -> str
 
 def run_script(ssh: Ssh[Any], script: str, *args: str, timeout: float) -> str:
     """Run one of this package's scripts as root, and return what it printed."""
-    folder = resources.files(__package__) / "scripts"
-    text = (folder / "common.sh").read_text("utf-8") + (folder / f"{script}.sh").read_text("utf-8")
-    return run_text_as_root(ssh, text, *args, timeout=timeout)
+    return run_text_as_root(ssh, read_script("tasks.fencing", script), *args, timeout=timeout)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from importlib import resources
 
 from tasks.errors import CommandFailed, Drift
 from tasks.fleet import Machine, Node
@@ -13,6 +12,7 @@ from tasks.liveness.values import Member, Verdict, Watched
 from tasks.liveness.verdicts import find_mount
 from tasks.outcome import Outcome
 from tasks.result import Result
+from tasks.scripts import read_script
 from tasks.ssh import connect
 
 # Longer than the pool's process_control_timeout, within which requests may finish.
@@ -89,7 +89,6 @@ def flush_exports(server: Machine) -> Outcome:
 
 def _run(node: Machine, script: str, *args: str, check: bool = True, meaning: str = "") -> Result:
     admin = node.as_admin()
-    folder = resources.files(__package__) / "scripts"
-    text = (folder / "common.sh").read_text("utf-8") + (folder / f"{script}.sh").read_text("utf-8")
+    text = read_script("tasks.liveness", script)
     as_user = None if admin.user == "root" else "root"
     return connect(admin).run_script(text, *args, timeout=120, as_user=as_user, check=check, meaning=meaning)

@@ -6,7 +6,6 @@ import base64
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any, cast
 
 from tasks.fleet import Machine, Share, Target
@@ -25,7 +24,7 @@ from tasks.nfs.state import (
     UnitState,
 )
 from tasks.nfs.storage import SERVER_PACKAGES, export_paths
-from tasks.servers.facts import run_text_as_root
+from tasks.scripts import read_script, run_text_as_root
 from tasks.servers.state import PathKind, PathState
 from tasks.ssh import Ssh, connect
 
@@ -111,13 +110,8 @@ def run_as_root(
     ssh: Ssh[Any], script: str, *args: str, timeout: float, stdin: bytes | None = None, user: str = "root"
 ) -> str:
     """Run one of this package's scripts as `user`, and return what it printed."""
-    return run_text_as_root(ssh, read_script(script), *args, timeout=timeout, stdin=stdin, user=user)
-
-
-def read_script(name: str) -> str:
-    """The text of one of this package's scripts, after what they share."""
-    folder = resources.files(__package__) / "scripts"
-    return (folder / "common.sh").read_text("utf-8") + (folder / f"{name}.sh").read_text("utf-8")
+    text = read_script("tasks.nfs", script)
+    return run_text_as_root(ssh, text, *args, timeout=timeout, stdin=stdin, user=user)
 
 
 def _text(rows: Fields) -> str:

@@ -7,7 +7,6 @@ import re
 import stat
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from importlib import resources
 from typing import Any
 
 from tasks.errors import CommandFailed, Unreachable
@@ -19,7 +18,7 @@ from tasks.replication.doors import MODULES, known_hosts_file, receiver_files
 from tasks.replication.safety import paths_of
 from tasks.replication.values import Difference, Side, StandbyState, SyncProof, Tree, parse_proof
 from tasks.result import Result
-from tasks.servers.facts import run_text_as_root
+from tasks.scripts import read_script, run_text_as_root
 from tasks.ssh import Ssh, connect
 
 # A server that does not greet within this is as good as gone; one that does gets LOOK_SECONDS to answer.
@@ -121,7 +120,7 @@ def send(
     args = (share.name, module, path, share.disk, address, str(destination.port), destination.admin_user)
     ssh = connect(source.as_admin())
     result = ssh.run_script(
-        read_script("send"),
+        read_script("tasks.replication", "send"),
         *(*args, str(deletions), mode),
         timeout=seconds,
         as_user=None if ssh.node.user == "root" else "root",
@@ -145,13 +144,8 @@ def send(
 
 def run_as_root(ssh: Ssh[Any], script: str, *args: str, timeout: float, stdin: bytes | None = None) -> str:
     """Run one of this package's scripts as root, and return what it printed."""
-    return run_text_as_root(ssh, read_script(script), *args, timeout=timeout, stdin=stdin)
-
-
-def read_script(name: str) -> str:
-    """The text of one of this package's scripts, after what they share."""
-    folder = resources.files(__package__) / "scripts"
-    return (folder / "common.sh").read_text("utf-8") + (folder / f"{name}.sh").read_text("utf-8")
+    text = read_script("tasks.replication", script)
+    return run_text_as_root(ssh, text, *args, timeout=timeout, stdin=stdin)
 
 
 def join_names(names: Iterable[bytes]) -> bytes:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import shlex
 from collections import defaultdict
-from importlib import resources
 from itertools import pairwise
 from typing import Any, cast
 
-from tasks.errors import CommandFailed
 from tasks.fleet import PLATFORM_USER, Node
 from tasks.handshake import load_private_key
+from tasks.scripts import read_script, run_text_as_root
 from tasks.servers import managed
 from tasks.servers.nginx import include_state
 from tasks.servers.state import (
@@ -112,38 +111,8 @@ def run_as_root(
     user: str = "root",
 ) -> str:
     """Run one of this package's scripts as `user`, and return what it printed."""
-    return run_text_as_root(ssh, read_script(script), *args, timeout=timeout, stdin=stdin, user=user)
-
-
-def run_text_as_root(
-    ssh: Ssh[Any],
-    text: str,
-    *args: str,
-    timeout: float,
-    stdin: bytes | None = None,
-    user: str = "root",
-) -> str:
-    """Run a constant script as `user` through the admin login, and return what it printed.
-
-    A login other than root goes through sudo, which must not ask for a password; then CommandFailed says so.
-    """
-    admin = ssh.node.user
-    try:
-        result = ssh.run_script(
-            text, *args, timeout=timeout, stdin=stdin, as_user=None if admin == user else user
-        )
-    except CommandFailed as failure:
-        if admin != "root" and "sudo" in failure.result.error_text:
-            hint = f"the login {admin} has to be root, or be allowed everything by sudo without a password"
-            raise CommandFailed(failure.result, hint) from failure
-        raise
-    return result.text
-
-
-def read_script(name: str) -> str:
-    """The text of one of this package's scripts, after what they share."""
-    folder = resources.files(__package__) / "scripts"
-    return (folder / "common.sh").read_text("utf-8") + (folder / f"{name}.sh").read_text("utf-8")
+    text = read_script("tasks.servers", script)
+    return run_text_as_root(ssh, text, *args, timeout=timeout, stdin=stdin, user=user)
 
 
 def _first(rows: Fields) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from tasks.fencing.methods import fence_by_command
 from tasks.fencing.record import Record, Role, parse_record
 from tasks.fencing.values import ServerLook, find_doubts
 from tasks.fleet import FenceCommand
+from tasks.scripts import read_script
 from tests.failover.scene import EXPORTS, OLD, SHARE
 
 OFF = ServerLook("nfs1", Record(4, Role.FENCED))
@@ -59,9 +59,7 @@ def test_a_command_is_believed_as_far_as_its_check_says(
 
 
 def run(script: str, records: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    folder = resources.files("tasks.fencing") / "scripts"
-    text = (folder / "common.sh").read_text("utf-8") + (folder / f"{script}.sh").read_text("utf-8")
-    text = text.replace("/var/lib/packmaster/shares", str(records))
+    text = read_script("tasks.fencing", script).replace("/var/lib/packmaster/shares", str(records))
     return subprocess.run(
         ["sh", "-euc", text, "packmaster", *args], capture_output=True, text=True, timeout=10, check=False
     )

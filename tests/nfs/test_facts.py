@@ -6,9 +6,10 @@ from importlib import resources
 
 import pytest
 
-from tasks.nfs.facts import parse_facts, read_script
+from tasks.nfs.facts import parse_facts
 from tasks.nfs.state import Beneath, Numbers, UnitState
 from tasks.nfs.units import MOUNT_FILES
+from tasks.scripts import read_script
 from tasks.servers.state import PathState
 
 SCRIPTS = sorted(
@@ -72,7 +73,7 @@ def test_a_machine_that_is_no_debian_says_only_what_it_is() -> None:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_is_shell(name: str) -> None:
-    subprocess.run(["sh", "-n"], input=read_script(name), text=True, check=True)
+    subprocess.run(["sh", "-n"], input=read_script("tasks.nfs", name), text=True, check=True)
 
 
 def test_what_runs_at_boot_is_shell() -> None:

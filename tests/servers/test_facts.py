@@ -2,7 +2,8 @@
 
 import base64
 
-from tasks.servers.facts import parse_facts, parse_keys, read_script
+from tasks.scripts import read_script
+from tasks.servers.facts import parse_facts, parse_keys
 from tasks.servers.nginx import INCLUDE
 from tasks.servers.state import Account, PathState, ServiceState
 
@@ -70,5 +71,5 @@ def test_keys_are_read_without_options_and_comments() -> None:
 
 
 def test_scripts_come_after_what_they_share() -> None:
-    script = read_script("facts")
+    script = read_script("tasks.servers", "facts")
     assert script.index("is_running()") < script.index("facts.sh WEB_SERVICE")

@@ -1,9 +1,6 @@
 # look.sh: what one server of a cluster says of the share that the cluster keeps available, `word<TAB>value...` a line.
 # It only asks, each question within its own limit: a cluster that is in trouble does not answer all of them.
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-cd /
 ask() { timeout -k 1 2 "$@" 2>/dev/null </dev/null || :; }
-encode() { base64 -w 0; }
 ip -o addr show | awk '{ sub("/.*", "", $4); print "address\t" $4 }'
 printf 'threads\t%s\n' "$(cat /proc/fs/nfsd/threads 2>/dev/null || echo 0)"
 [ ! -r /var/lib/nfs/etab ] || printf 'table\t%s\n' "$(encode </var/lib/nfs/etab)"

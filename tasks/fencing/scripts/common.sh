@@ -1,16 +1,5 @@
 # Put before the other scripts.
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-cd /
-tab=$(printf '\t')
 records=/var/lib/packmaster/shares
-
-say() {
-    printf '%s' "$1"
-    shift
-    printf '\t%s' "$@"
-    printf '\n'
-}
-encode() { base64 -w 0; }
 field() { sed -n "s/^$2 //p" "$records/$1" 2>/dev/null || :; }
 
 # SHARE EPOCH ROLE PEER: it is recorded, and on the disk.

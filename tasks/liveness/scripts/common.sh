@@ -1,6 +1,4 @@
 # Put before the other scripts. Mount tables are read; nothing on a mount is touched without a bound.
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-cd /
 note=/run/packmaster/drained
 
 is_mounted() { awk -v point="$1" '$5 == point { found = 1 } END { exit !found }' /proc/self/mountinfo; }

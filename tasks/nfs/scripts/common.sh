@@ -1,15 +1,4 @@
 # Put before the other scripts. Mount tables are read; nothing on a mount is touched without a bound.
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-cd /
-tab=$(printf '\t')
-
-say() {
-    printf '%s' "$1"
-    shift
-    printf '\t%s' "$@"
-    printf '\n'
-}
-encode() { base64 -w 0; }
 
 is_mounted() { awk -v point="$1" '$5 == point { found = 1 } END { exit !found }' /proc/self/mountinfo; }
 

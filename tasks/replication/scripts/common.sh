@@ -1,15 +1,4 @@
 # Put before the other scripts.
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-cd /
-tab=$(printf '\t')
-
-say() {
-    printf '%s' "$1"
-    shift
-    printf '\t%s' "$@"
-    printf '\n'
-}
-encode() { base64 -w 0; }
 
 # POINT: ro or rw, or nothing when nothing is mounted there.
 mode_of() {
