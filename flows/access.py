@@ -79,10 +79,10 @@ class Access:
 
     @property
     def troubles(self) -> Outcomes:
-        """What this run leaves undone and must not end well for: refused sites, and accounts kept."""
-        return Outcomes(
-            tuple(Outcome(self.server.name, "plan grants", error=reason) for reason in self.plan.refused)
-        )
+        """What this run leaves undone and must not end well for: refused sites, readers that were silent."""
+        refused = [Outcome(self.server.name, "plan grants", error=reason) for reason in self.plan.refused]
+        silent = [Outcome(name, "find addresses", error=why) for name, why in self.sightings.troubles.items()]
+        return Outcomes((*refused, *silent))
 
     def accesses_of(self, node: Node, sites: Collection[str] | None = None) -> tuple[SiteAccess, ...]:
         """The accesses that the node needs, all of them or those of `sites`."""
@@ -118,12 +118,12 @@ def plan_serving(
     unread = Outcomes()
     for server, here in _by_database(serving):
         nodes = {node.name: node for each in here for node in each.nodes}
-        addresses = gather("find addresses", find_addresses.map(list(nodes.values()), unmapped(server)))
-        sightings = sight(addresses.seen, list(nodes))
-        desired = tuple(_access_of(each, addresses.seen) for each in here)
+        asked = gather("find addresses", find_addresses.map(list(nodes.values()), unmapped(server)))
+        sightings = sight(asked.seen, list(nodes))
+        desired = tuple(_access_of(each, sightings) for each in here)
         grants = gather("read grants", [read_grants.submit(server, _as_is(desired))])
-        unread = unread + addresses.unread + grants.unread
-        if not grants.seen or not addresses.seen:
+        unread = unread + asked.unread + grants.unread
+        if not grants.seen or not asked.seen:
             continue
         try:
             plan, refused = _plan_within(budget or Budget(), desired, grants.seen[server.name], adopt, grace)
@@ -131,7 +131,7 @@ def plan_serving(
             if not to_the_end:
                 raise
             plan, refused = GrantPlan(refused=(str(refusal),)), Outcomes()
-        names = {each.site.uri: tuple(n for n in each.nodes if n.name in addresses.seen) for each in here}
+        names = {each.site.uri: tuple(n for n in each.nodes if n.name in asked.seen) for each in here}
         found.append(Access(server, desired, plan, grants.seen[server.name], sightings, names))
         unread = unread + found[-1].troubles + refused
     return tuple(found), unread
@@ -238,13 +238,14 @@ def _by_database(serving: Sequence[Serving]) -> list[tuple[Database, list[Servin
     ]
 
 
-def _access_of(serving: Serving, seen: Mapping[str, Sequence[str]]) -> SiteAccess:
+def _access_of(serving: Serving, sightings: Sightings) -> SiteAccess:
     credentials = serving.site.credentials()
+    seen, uncertain = sightings.seen, sightings.uncertain
     return SiteAccess(
         site=serving.site.uri,
         database=credentials.database,
         user=credentials.user,
         password=credentials.password,
         hosts=tuple(sorted({address for node in serving.nodes for address in seen.get(node.name, ())})),
-        complete=serving.complete and all(node.name in seen for node in serving.nodes),
+        complete=serving.complete and not any(node.name in uncertain for node in serving.nodes),
     )

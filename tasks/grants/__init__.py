@@ -11,7 +11,7 @@ from tasks.fleet import Database, Node
 from tasks.grants.apply import apply_grants, outcome_of, read_facts_for
 from tasks.grants.budget import Budget, BudgetExceeded
 from tasks.grants.connection import open_admin
-from tasks.grants.discover import Sightings, discover_client_addresses, sight
+from tasks.grants.discover import NodeAddresses, Sightings, discover_client_addresses, sight
 from tasks.grants.drift import GrantDrift, find_drift, find_unregistered
 from tasks.grants.grant_plan import GrantPlan
 from tasks.grants.plan import plan_grants
@@ -65,8 +65,8 @@ __all__ = [
 
 
 @fact_task("find addresses", run_name="find {node.name}'s address at {database.name}")
-def find_addresses(node: Node, database: Database) -> tuple[str, ...]:
-    """The addresses that `database` sees `node` under are known."""
+def find_addresses(node: Node, database: Database) -> NodeAddresses:
+    """The addresses that `database` sees `node` under are known, and which of its readers did not say."""
     return discover_client_addresses(node, database)
 
 

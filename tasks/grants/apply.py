@@ -21,7 +21,7 @@ from tasks.grants.facts import read_grant_facts
 from tasks.grants.grant_plan import GrantPlan, fingerprint_of
 from tasks.grants.journal import Journal
 from tasks.grants.plan import plan_with
-from tasks.grants.sessions import end_sessions
+from tasks.grants.sessions import end_sessions, end_sessions_on_reader
 from tasks.grants.statements import needs_password, shown, statement_of
 from tasks.grants.values import STAGING_HOST, Desired, GrantFacts, GrantStep
 from tasks.outcome import Outcome
@@ -102,7 +102,7 @@ def apply_grants(
         now = _plan_again(database, desired, plan, facts)
         journal, secrets = Journal(database.name, tell), Secrets(desired, facts)
         try:
-            _run(connection, now.removals if removals else now.additions, facts, journal, secrets)
+            _run(connection, database, now.removals if removals else now.additions, facts, journal, secrets)
         finally:
             journal.close()
         if journal.steps:
@@ -118,20 +118,27 @@ def apply_grants(
 
 def _run(
     connection: Connection[Any],
+    database: Database,
     steps: Sequence[GrantStep],
     facts: GrantFacts,
     journal: Journal,
     secrets: Secrets,
 ) -> None:
     """Every step was run; sessions of accounts that leave ended when these were locked, before any drop."""
+
+    def end_all() -> None:
+        journal.note_sessions(end_sessions(connection, leaving, facts, database.name))
+        for reader in database.readers:
+            journal.note_sessions(end_sessions_on_reader(reader, leaving, facts))
+
     leaving = {step.account for step in steps if step.account and step.kind in _LEAVING}
     for step in steps:
         if leaving and step.kind in _DROPS:
-            journal.note_sessions(end_sessions(connection, leaving, facts, journal.server))
+            end_all()
             leaving = set()
         journal.note(step, changed=apply_step(connection, step, secrets, journal.server))
     if leaving:
-        journal.note_sessions(end_sessions(connection, leaving, facts, journal.server))
+        end_all()
 
 
 def read_facts_for(connection: Connection[Any], server: str, desired: Sequence[Desired]) -> GrantFacts:

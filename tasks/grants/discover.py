@@ -27,16 +27,30 @@ _TELLING = {1045: _DENIED, 1698: _DENIED, 1130: _NOT_ALLOWED}
 
 
 @dataclass(frozen=True, slots=True)
+class NodeAddresses:
+    """The addresses that one node was seen under, by the database and by its readers.
+
+    `silent` are the readers that did not answer it, each with the reason: under which address they see the
+    node is not known, so none may be called stale.
+    """
+
+    addresses: tuple[str, ...]
+    silent: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Sightings:
     """What was found out of the addresses of several nodes.
 
-    `nodes` maps each node to its addresses, none where it was not seen; `shared` are addresses under which
+    `nodes` maps each node to its addresses, none where it was not seen. `shared` are addresses under which
     more than one node was seen, so that nothing can be said of either of them alone: there is a proxy or a
-    NAT in front of the database, and an account at its address lets in whoever comes through it.
+    NAT in front of the database, and an account at its address lets in whoever comes through it. `silent`
+    maps each reader that did not answer to the nodes that asked, with the reasons.
     """
 
     nodes: tuple[tuple[str, tuple[str, ...]], ...]
     shared: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    silent: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -44,14 +58,20 @@ class Sightings:
         return tuple(sorted({address for _, addresses in self.nodes for address in addresses}))
 
     @property
+    def seen(self) -> dict[str, tuple[str, ...]]:
+        """The addresses of the nodes that the database saw."""
+        return {name: addresses for name, addresses in self.nodes if addresses}
+
+    @property
     def unseen(self) -> tuple[str, ...]:
         """The nodes that the database did not see: of their addresses nothing is known."""
         return tuple(name for name, addresses in self.nodes if not addresses)
 
     @property
-    def complete(self) -> bool:
-        """Say whether every node was seen; otherwise no address may be called stale."""
-        return not self.unseen
+    def uncertain(self) -> frozenset[str]:
+        """The nodes of which an address may be unknown, so that none of theirs may be called stale."""
+        unanswered = (name for _, asked in self.silent for name, _ in asked)
+        return frozenset((*self.unseen, *unanswered))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -62,16 +82,30 @@ class Sightings:
             for address, names in self.shared
         )
 
+    @property
+    def troubles(self) -> dict[str, str]:
+        """What is wrong, by reader: its grants are looked after again when it answers."""
+        return {
+            reader: f"it did not answer {len(asked)} node(s), {asked[0][0]} first ({asked[0][1]}): nothing "
+            "is taken from their sites. Start it, or take it out of its server's `replicas`"
+            for reader, asked in self.silent
+        }
 
-def sight(seen: Mapping[str, Sequence[str]], nodes: Sequence[str]) -> Sightings:
-    """Return what `seen`, the addresses by node, says about `nodes`."""
+
+def sight(found: Mapping[str, NodeAddresses], nodes: Sequence[str]) -> Sightings:
+    """Return what `found`, by node, says about `nodes`."""
     behind: dict[str, list[str]] = {}
+    silent: dict[str, list[tuple[str, str]]] = {}
+    nobody = NodeAddresses(())
     for name in sorted(nodes):
-        for address in seen.get(name, ()):
+        for address in found.get(name, nobody).addresses:
             behind.setdefault(address, []).append(name)
+        for reader, why in found.get(name, nobody).silent:
+            silent.setdefault(reader, []).append((name, why))
     return Sightings(
-        tuple((name, tuple(sorted(seen.get(name, ())))) for name in sorted(nodes)),
+        tuple((name, tuple(sorted(found.get(name, nobody).addresses))) for name in sorted(nodes)),
         tuple((address, tuple(names)) for address, names in sorted(behind.items()) if len(names) > 1),
+        tuple((reader, tuple(asked)) for reader, asked in sorted(silent.items())),
     )
 
 
@@ -105,16 +139,25 @@ def canonical_address(host: str) -> str:
     return str(address)
 
 
-def discover_client_addresses(node: Node, database: Database, *, probes: int = PROBES) -> tuple[str, ...]:
+def discover_client_addresses(node: Node, database: Database, *, probes: int = PROBES) -> NodeAddresses:
     """Return every address that the database and its readers saw `node` under in `probes` logins, sorted.
 
     A probe account without any privilege is asked with, where the server has one; otherwise a user name that
-    nobody has is refused, and the refusal names the address. Raises Unreachable when there was no answer and
-    PlanRefused when the answer is no address; never gives anything that was not observed.
+    nobody has is refused, and the refusal names the address. A reader that is down is no reason to give
+    nobody access: it is named in the result. Raises Unreachable when the database itself did not answer and
+    PlanRefused when an answer is no address; never gives anything that was not observed.
     """
-    endpoints = (database, *database.readers)
-    seen = {canonical_address(_probe(node, endpoint)) for endpoint in endpoints for _ in range(probes)}
-    return tuple(sorted(seen))
+    seen, silent = _probe_often(node, database, probes), {}
+    for reader in database.readers:
+        try:
+            seen |= _probe_often(node, reader, probes)
+        except Unreachable as lost:
+            silent[reader.name] = str(lost)
+    return NodeAddresses(tuple(sorted(seen)), tuple(silent.items()))
+
+
+def _probe_often(node: Node, database: Database, probes: int) -> set[str]:
+    return {canonical_address(_probe(node, database)) for _ in range(probes)}
 
 
 def _probe(node: Node, database: Database) -> str:

@@ -6,17 +6,24 @@ long as the client keeps it open (seen on MariaDB 10.11 and MySQL 9.7).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
+from contextlib import closing
 from typing import Any
 
 import pymysql
 from pymysql.connections import Connection
 
-from tasks.grants.connection import error_code, translated
+from tasks.errors import Unreachable
+from tasks.fleet import Database
+from tasks.grants.connection import error_code, open_admin, translated
 from tasks.grants.effective import login_account
+from tasks.grants.facts import read_grant_facts
 from tasks.grants.values import Account, GrantFacts
 
+LAG_SECONDS = 15
 _GONE_ALREADY = 1094
+_PAUSE_SECONDS = 0.5
 
 
 def end_sessions(
@@ -40,6 +47,28 @@ def end_sessions(
             if user in users and (user not in staying or taken_as in leaving):
                 ended += _end(connection, int(session))
     return ended
+
+
+def end_sessions_on_reader(reader: Database, leaving: Collection[Account], facts: GrantFacts) -> int:
+    """No session of the accounts in `leaving` is left on a replica or another member; return how many were.
+
+    Waits until it has heard that they are locked: before, who is thrown out logs in again. Raises Unreachable
+    when it has not within 15 s, or does not answer.
+    """
+    ends = time.monotonic() + LAG_SECONDS
+    with closing(open_admin(reader)) as connection:
+        while open_still := _unlocked(leaving, read_grant_facts(connection, reader.name)):
+            if time.monotonic() > ends:
+                raise Unreachable(
+                    reader.name, f"it has not heard in {LAG_SECONDS} s that {open_still} leaves"
+                )
+            time.sleep(_PAUSE_SECONDS)
+        return end_sessions(connection, leaving, facts, reader.name)
+
+
+def _unlocked(leaving: Collection[Account], facts: GrantFacts) -> Account | None:
+    there = (found for found in facts.accounts if found.account in leaving and not found.locked)
+    return next((found.account for found in there), None)
 
 
 def _end(connection: Connection[Any], session: int) -> bool:

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from tasks.errors import PlanRefused
 from tasks.grants.budget import Budget, BudgetExceeded
-from tasks.grants.discover import sight
+from tasks.grants.discover import NodeAddresses, sight
 from tasks.grants.drift import GrantDrift, find_drift, find_unregistered
 from tasks.grants.plan import plan_grants
 from tasks.grants.values import (
@@ -201,9 +201,19 @@ def test_very_many_statements_are_shown_by_site() -> None:
 
 
 def test_nodes_that_come_from_one_address_have_lost_their_identity() -> None:
-    seen = sight({"web1": ("10.0.0.9",), "web2": ("10.0.0.9", "10.0.0.2")}, ["web1", "web2", "web3"])
+    found = {"web1": NodeAddresses(("10.0.0.9",)), "web2": NodeAddresses(("10.0.0.9", "10.0.0.2"))}
+    seen = sight(found, ["web1", "web2", "web3"])
     assert seen.hosts == ("10.0.0.2", "10.0.0.9")
     assert seen.unseen == ("web3",)
-    assert not seen.complete
+    assert seen.uncertain == {"web3"}
     assert seen.shared == (("10.0.0.9", ("web1", "web2")),)
     assert "web1, web2 all as 10.0.0.9" in seen.notes[0]
+
+
+def test_of_a_node_that_a_reader_did_not_answer_no_address_may_be_called_stale() -> None:
+    silent = NodeAddresses(("10.0.0.1",), (("db2", "connection refused"),))
+    seen = sight({"web1": silent, "web2": NodeAddresses(("10.0.0.2",))}, ["web1", "web2"])
+    assert seen.seen == {"web1": ("10.0.0.1",), "web2": ("10.0.0.2",)}
+    assert (seen.unseen, seen.uncertain) == ((), {"web1"})
+    assert list(seen.troubles) == ["db2"]
+    assert "web1 first (connection refused)" in seen.troubles["db2"]

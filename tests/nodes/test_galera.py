@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pymysql
 import pytest
 
 from blocks import Cluster, DatabaseServer, Platform, Site, site_block_name
@@ -13,10 +15,12 @@ from flows.reconcile_grants import reconcile_grants
 from tasks.errors import AccessDenied, Drift, PlanRefused
 from tasks.fleet import Database, Node
 from tasks.grants import user_name
+from tasks.grants.connection import log_in_from
 from tasks.grants.discover import discover_client_addresses
 from tasks.grants.replicas import compare_replica, wait_for_replica
 from tasks.grants.values import SiteAccess, database_name
 from tasks.grants.verify import verify_login
+from tasks.ssh import connect
 from tests.nodes.databases import RootSql, least_privileged
 from tests.nodes.fleet import Fleet, change_nothing, fail, fleet, saved, succeed, wait_until
 from tests.nodes.grant_tools import SECRET, converge, execute, facts_of, forget, plain_facts, polling_from
@@ -27,6 +31,7 @@ __all__ = ["fleet"]
 URI = "galera.example.org"
 NODES = ("web1", "web2")
 MEMBERS = ("dbgalera1", "dbgalera2")
+NOBODY_LISTENS = 3307
 STATE = (
     "SELECT GROUP_CONCAT(VARIABLE_VALUE ORDER BY VARIABLE_NAME SEPARATOR '/') "
     "FROM information_schema.GLOBAL_STATUS "
@@ -101,25 +106,67 @@ def members(
         DatabaseServer.unregister(name)
 
 
+def stored_hosts(member: Database, access: SiteAccess) -> set[str]:
+    return {
+        there.account.host
+        for there in plain_facts(member).accounts
+        if there.managed and there.account.user == access.user
+    }
+
+
 def test_what_is_given_through_one_member_works_through_both(members: Members) -> None:
     succeed(reconcile_grants, site=members.site)
     members.check_logins()
     for member in members.both:
-        stored = {there.account.host for there in plain_facts(member).accounts if there.managed}
-        assert stored == {*members.access.hosts}
+        assert stored_hosts(member, members.access) == {*members.access.hosts}
         assert plain_facts(member).server.galera == "Primary/Synced"
     change_nothing(reconcile_grants, site=members.site)
 
 
 def test_nobody_is_refused_through_either_member_while_accounts_change(members: Members) -> None:
     (first, second), (writer, reader) = members.nodes, members.both
-    assert discover_client_addresses(first, writer) == (first.address,)
+    assert discover_client_addresses(first, writer).addresses == (first.address,)
     with polling_from(first, writer, members.access), polling_from(second, reader, members.access):
         execute(writer, f"ALTER USER `{members.access.user}`@`{second.address}` ACCOUNT UNLOCK")
         converge(writer, replace(members.access, hosts=(*members.access.hosts, "10.9.9.9")))
         converge(writer, members.access, drop_stale=True)
     for member in members.both:
         assert not [there for there in plain_facts(member).accounts if there.account.host == "10.9.9.9"]
+
+
+def test_who_leaves_is_thrown_out_of_every_member(members: Members) -> None:
+    (writer, reader), (staying, leaving) = members.both, members.nodes
+    converge(writer, members.access)
+    with (
+        closing(log_in_from(connect(leaving), reader, members.access.user, SECRET)) as lost,
+        closing(log_in_from(connect(staying), reader, members.access.user, SECRET)) as kept,
+    ):
+        converge(writer, replace(members.access, hosts=(staying.address,)), drop_stale=True)
+        with pytest.raises((pymysql.MySQLError, OSError)):
+            lost.cursor().execute("SELECT 1")
+        kept.cursor().execute("SELECT 1")
+    succeed(reconcile_grants, site=members.site)
+
+
+def test_a_reader_that_is_down_keeps_nobody_out_and_nothing_is_taken_back(members: Members) -> None:
+    writer, reader = members.both
+    admin = {"admin_user": writer.admin_user, "admin_password": writer.admin_password}
+    saved(DatabaseServer(host=reader.host, port=NOBODY_LISTENS, **admin), "galera-gone")
+    block = DatabaseServer.load(writer.name)
+    saved(DatabaseServer(**{**block.model_dump(), "replicas": [reader.name, "galera-gone"]}), writer.name)
+    stale = replace(members.access, hosts=(*members.access.hosts, "10.9.9.9"))
+    try:
+        converge(writer, stale)
+        execute(writer, f"DROP USER `{members.access.user}`@`{members.nodes[0].address}`")
+        said = fail(reconcile_grants, site=members.site)
+        assert "galera-gone" in said
+        members.check_logins()
+        assert stored_hosts(writer, members.access) == set(stale.hosts)
+    finally:
+        saved(block, writer.name)
+        DatabaseServer.unregister("galera-gone")
+    succeed(reconcile_grants, site=members.site)
+    assert stored_hosts(writer, members.access) == set(members.access.hosts)
 
 
 def test_an_account_that_one_member_lost_shows_and_is_given_again_on_both(members: Members) -> None:

@@ -92,7 +92,7 @@ def test_the_database_tells_every_nodes_address(
     fleet: tuple[Node, ...], bed: Bed, database: Database
 ) -> None:
     for node in fleet:
-        assert discover_client_addresses(node, database) == (bed.addresses[node.name],)
+        assert discover_client_addresses(node, database).addresses == (bed.addresses[node.name],)
 
 
 @pytest.mark.parametrize("uri", ["a-b.example.org", LONG, "example.org"])
@@ -100,7 +100,7 @@ def test_a_site_reaches_its_database_from_every_node_and_from_nowhere_else(
     fleet: tuple[Node, ...], database: Database, uri: str
 ) -> None:
     *serving, other = fleet
-    access = access_for(uri, *(discover_client_addresses(node, database)[0] for node in serving))
+    access = access_for(uri, *(discover_client_addresses(node, database).addresses[0] for node in serving))
     assert converge(database, access)
     for node in serving:
         assert verify_login(node, database, access) == f"{access.user}@{node.address}"

@@ -141,9 +141,9 @@ def test_a_probe_account_without_any_privilege_tells_the_address_too(
     root_sql(database_server.name, "CREATE USER prober@`%` IDENTIFIED BY 'probe-for-tests'")
     try:
         known = replace(database_server, probe_user="prober", probe_password=SecretStr("probe-for-tests"))
-        assert discover_client_addresses(pair[0], known) == (pair[0].address,)
+        assert discover_client_addresses(pair[0], known).addresses == (pair[0].address,)
         wrong = replace(known, probe_password=SecretStr("another"))
-        assert discover_client_addresses(pair[0], wrong) == (pair[0].address,)
+        assert discover_client_addresses(pair[0], wrong).addresses == (pair[0].address,)
     finally:
         root_sql(database_server.name, "DROP USER prober@`%`")
 
@@ -168,7 +168,8 @@ def test_every_endpoint_is_asked_and_one_that_does_not_answer_is_no_address(
     database_server: Database, proxy: Database, bed: Bed, pair: tuple[Node, Node]
 ) -> None:
     both = replace(database_server, readers=(replace(proxy, name="reader"),))
-    assert discover_client_addresses(pair[0], both) == tuple(sorted([pair[0].address, bed.controller]))
+    found = discover_client_addresses(pair[0], both)
+    assert (found.addresses, found.silent) == (tuple(sorted([pair[0].address, bed.controller])), ())
 
 
 def test_a_dbas_accounts_are_untouched_byte_for_byte(

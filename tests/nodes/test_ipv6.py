@@ -100,7 +100,7 @@ def server(database_server: Database, six: Six) -> Database:
 def access(server: Database, database_server: Database, pair: tuple[Node, ...]) -> Iterator[SiteAccess]:
     """A site that both nodes reach, at the addresses that the database told."""
     forget(database_server, NAME)
-    seen = [address for node in pair for address in discover_client_addresses(node, server)]
+    seen = [address for node in pair for address in discover_client_addresses(node, server).addresses]
     access = access_named(NAME, *seen)
     converge(server, access)
     yield access
@@ -137,7 +137,7 @@ def test_a_node_with_two_addresses_is_let_in_at_both_and_never_refused_meanwhile
     """The database is reached at an address of either family, which a host name may stand for."""
     node, old = pair[0], bed.addresses["web1"]
     both = replace(server, readers=(database_server,))
-    assert discover_client_addresses(node, both) == tuple(sorted([old, node.address]))
+    assert discover_client_addresses(node, both).addresses == tuple(sorted([old, node.address]))
     with polling_from(node, server, access):
         more = replace(access, hosts=(*access.hosts, old))
         assert kinds(converge(server, more)) == ["create account", "mark", "grant", "cut in"]
