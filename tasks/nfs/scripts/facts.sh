@@ -27,19 +27,7 @@ say mountinfo "$(encode </proc/self/mountinfo)"
 [ ! -r /etc/fstab ] || say fstab "$(encode </etc/fstab)"
 
 for path in $paths; do
-    digest=''
-    if [ -L "$path" ]; then
-        kind=link
-    elif [ -d "$path" ]; then
-        kind=directory
-    elif [ -f "$path" ]; then
-        kind=file digest=$(sha256sum <"$path") digest=${digest%% *}
-    elif [ -e "$path" ]; then
-        kind=other
-    else
-        continue
-    fi
-    say path "$path" "$kind" "$(stat -c "%U$tab%G$tab%a" "$path")" "$digest"
+    say_path "$path"
 done
 
 # shellcheck disable=SC2086 # a list of words

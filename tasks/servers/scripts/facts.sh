@@ -1,16 +1,6 @@
 # facts.sh WEB_SERVICE PORT UID GID PACKAGES PATH...: prints what is, one `key<TAB>value...` a line.
 web=$1 port=$2 uid=$3 gid=$4 packages=$5
 shift 5
-tab=$(printf '\t')
-
-say() {
-    printf '%s' "$1"
-    shift
-    printf '\t%s' "$@"
-    printf '\n'
-}
-encode() { base64 | tr -d '\n'; }
-
 (
     ID='' ID_LIKE='' PRETTY_NAME=''
     [ ! -r /etc/os-release ] || . /etc/os-release
@@ -41,19 +31,7 @@ for path in "$@"; do
         path=${path%%@PHP@*}$php${path#*@PHP@}
         ;;
     esac
-    digest=''
-    if [ -L "$path" ]; then
-        kind=link digest=$(readlink "$path")
-    elif [ -d "$path" ]; then
-        kind=directory
-    elif [ -f "$path" ]; then
-        kind=file digest=$(sha256sum <"$path") digest=${digest%% *}
-    elif [ -e "$path" ]; then
-        kind=other
-    else
-        continue
-    fi
-    say path "$path" "$kind" "$(stat -c "%U$tab%G$tab%a" "$path")" "$digest"
+    say_path "$path"
 done
 
 for module in /etc/apache2/mods-enabled/*.load; do
