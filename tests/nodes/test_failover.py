@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from blocks import Pack
+from blocks import NfsServer, Pack
 from flows.failover_share import failover_share
 from flows.ledger import read_ledger
 from flows.provision_pack import provision_pack
@@ -216,6 +216,58 @@ def test_a_server_that_hangs_is_fenced_over_ssh_and_of_two_failovers_one_is_done
     failing.bed.mend()
     assert read_ledger(SHARE) == Ledger(epoch + 1, "nfs1")
     assert failing.one_writable() == "nfs1"
+
+
+def test_a_server_that_is_cut_off_and_cannot_be_fenced_is_not_replaced(failing: Failing) -> None:
+    succeed(rejoin_standby, share=failing.share)
+    before = read_ledger(SHARE)
+    failing.set_fence("nfs1")
+    failing.bed.unplug("nfs1")
+    assert "no fence command" in fail(failover_share, share=failing.share, automatic=True)
+    with approving(failing):
+        assert "not seen to be out of action" in fail(failover_share, share=failing.share)
+    assert (failing.one_writable(), failing.role("nfs2")) == ("", f"{before.epoch} standby")
+    assert read_ledger(SHARE) == before
+    failing.set_share(recovery_point_seconds=1)
+    assert "accept_loss_seconds" in fail(failover_share, share=failing.share)
+    failing.set_share(recovery_point_seconds=300)
+
+
+def test_one_that_a_person_says_is_off_ends_its_exports_when_it_hears_of_its_successor(
+    failing: Failing,
+) -> None:
+    epoch = read_ledger(SHARE).epoch
+    with approving(failing, fenced_by_hand="nfs1"):
+        succeed(failover_share, share=failing.share)
+    time_line(failing, *NODES)
+    assert failing.one_writable() == "nfs2"
+    failing.bed.plug("nfs1")
+    wait_until(lambda: failing.role("nfs1") == f"{epoch} fenced", 30)
+    wait_until(lambda: not failing.exported("nfs1"), 10)
+    assert failing.one_writable() == "nfs2"
+    assert [failing.sources(name) for name in NODES] == [{"nfs2"}] * 3
+
+
+def test_of_two_servers_that_are_off_neither_serves_alone_unless_told_so(failing: Failing) -> None:
+    succeed(rejoin_standby, share=failing.share)
+    epoch = read_ledger(SHARE).epoch + 1
+    failing.bed.power_off("nfs1", "nfs2")
+    assert "cannot be read" in fail(failover_share, share=failing.share)
+    failing.bed.power_on("nfs2")
+    wait_until(lambda: failing.waits("nfs2"), BOOT_SECONDS)
+    assert failing.one_writable() == ""
+    # The other one is gone for good.
+    failing.set_share(standby=None)
+    succeed(provision_pack, pack=Pack.get(SHARE, "a test"))
+    assert failing.one_writable() == "nfs2"
+    assert (failing.role("nfs2"), read_ledger(SHARE)) == (f"{epoch} primary", Ledger(epoch, "nfs2"))
+    # It was not: it is told so, and exports nothing.
+    failing.bed.power_on("nfs1")
+    assert failing.one_writable() == "nfs2"
+    failing.set_share(standby=NfsServer.load("nfs1"))
+    succeed(provision_pack, pack=Pack.get(SHARE, "a test"))
+    succeed(sync_standby, share=failing.share)
+    assert (failing.role("nfs1"), failing.role("nfs2")) == (f"{epoch} standby", f"{epoch} primary")
 
 
 @pytest.fixture(autouse=True)
