@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-unit test-nodes lint demo demo-cluster demo-failover down bench bench-code bench-grants bench-orchestration engine images sources browser
+.PHONY: help setup test test-unit test-nodes lint demo demo-cluster demo-failover down bench bench-code bench-grants bench-orchestration bench-failover engine images sources browser
 # Steps share one machine, and their order is what a person follows on the screen.
 .NOTPARALLEL:
 
@@ -39,7 +39,7 @@ lint: setup ## ruff and mypy
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 
-bench: setup engine images bench-code bench-grants bench-orchestration ## all of the next three
+bench: setup engine images bench-code bench-grants bench-orchestration bench-failover ## all of the next four
 
 bench-code: setup engine images ## how code gets to eight nodes, beside rsync and Ansible
 	@$(PY) -m bench
@@ -49,6 +49,9 @@ bench-grants: setup engine images ## 10,000 accounts on MariaDB and MySQL, besid
 
 bench-orchestration: setup engine images ## what Prefect costs a task run, on 4 to 256 hosts
 	@$(PY) -m bench.orchestration
+
+bench-failover: setup engine images ## how long a share is away when its server dies, with 3 and with 8 clients
+	@$(PY) -m bench.failover
 
 setup: .venv/.ready ## the virtual environment, and the programs that are called
 
