@@ -114,8 +114,7 @@ def plan_serving(
     nothing is dropped; when more would be dropped than `budget` allows, nothing is. Raises PlanRefused where
     nothing of a server's sites can be planned; with `to_the_end` that is an outcome, too.
     """
-    found: list[Access] = []
-    unread = Outcomes()
+    found, unread = list[Access](), Outcomes()
     for server, here in _by_database(serving):
         nodes = {node.name: node for each in here for node in each.nodes}
         asked = gather("find addresses", find_addresses.map(list(nodes.values()), unmapped(server)))
@@ -240,12 +239,12 @@ def _by_database(serving: Sequence[Serving]) -> list[tuple[Database, list[Servin
 
 def _access_of(serving: Serving, sightings: Sightings) -> SiteAccess:
     credentials = serving.site.credentials()
-    seen, uncertain = sightings.seen, sightings.uncertain
+    seen = sightings.seen
     return SiteAccess(
         site=serving.site.uri,
         database=credentials.database,
         user=credentials.user,
         password=credentials.password,
         hosts=tuple(sorted({address for node in serving.nodes for address in seen.get(node.name, ())})),
-        complete=serving.complete and not any(node.name in uncertain for node in serving.nodes),
+        complete=serving.complete and not any(node.name in sightings.uncertain for node in serving.nodes),
     )
