@@ -17,6 +17,8 @@ Safe to re-run? Yes: it goes on where the last run ended, and asks for no approv
     killed before it did anything, and the server is back, it says so and leaves all as it was.
 3 a.m.: `not seen to be out of action` means that two servers might write. Switch the old one off, and run
     this again with its name in fenced_by_hand. It asks the new one at its next boot, and exports nothing.
+    Where the standby died for good before it served, run this with the standby's name in fenced_by_hand: the
+    server, which was put out of action already, serves again, under a new epoch, and nothing is lost.
     A node that is named was not moved: bring it back, then run this again. What the old server had and the
     new one has not, rejoin-standby saves.
 """
@@ -98,7 +100,7 @@ def failover_share(
 
 def needs_approval(seen: Situation, plan: FailoverPlan, request: Request) -> bool:
     """A server that was promoted already has been approved of; what is left hurts nobody."""
-    promoted = seen.record(plan.new).role is Role.PRIMARY
+    promoted = seen.promoted(plan.new, plan.epoch)
     return plan.takes_over and not promoted and not request.automatic
 
 
@@ -131,10 +133,11 @@ def carry_out(
     if plan.takes_over:
         write_ledger(share.name, seen.ledger, moving)
         # It was not promoted before its predecessor was seen to be out of action.
-        if seen.record(plan.new).role is not Role.PRIMARY:
+        if not seen.promoted(plan.new, plan.epoch):
             outcomes = claim_and_fence(seen, plan, request)
             if outcomes.failed:
-                give_up(share, seen, plan, moving)
+                if not plan.returns:
+                    give_up(share, seen, plan, moving)
                 raise HostsFailed(outcomes)
             line.mark(f"{plan.old} fenced: {outcomes.items[-1].detail}")
         outcomes += promote(share, plan)

@@ -10,7 +10,8 @@ class FailoverPlan:
     """What will be done. `takes_over` says whether `new` is still to be promoted, `promoted` whether it has
     been already by a run that ended early; then only `nodes` are moved, and the inventory.
 
-    `loss` is how many seconds of what was written may be gone, None where nothing is lost or promised.
+    `returns` says that `new` is the server that was to be replaced, and is not. `loss` is how many seconds of
+    what was written may be gone, None where nothing is lost or promised.
     """
 
     share: str
@@ -21,6 +22,7 @@ class FailoverPlan:
     takes_over: bool = True
     claims: bool = True
     rewrites: bool = True
+    returns: bool = False
     loss: float | None = None
     notes: tuple[str, ...] = ()
 

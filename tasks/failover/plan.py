@@ -38,7 +38,10 @@ def plan_failover(seen: Situation, request: Request) -> FailoverPlan:
         if _never_began(seen, request, old, new):
             note = "an earlier run was killed before it did anything"
             return _plan_rest(seen, new, old, ledger.epoch - 1, note)
-        return _plan_takeover(seen, request, old, new)
+        if request.fenced_by_hand == new.name and new.name not in seen.looks:
+            # It died before it served: its predecessor has all that was written.
+            return _plan_takeover(seen, request, new, old, ledger.epoch + 1)
+        return _plan_takeover(seen, request, old, new, ledger.epoch)
     if not seen.down and not request.although_it_answers:
         return _plan_rest(seen, old, new, ledger.epoch)
     if share.server.name != ledger.server:
@@ -48,7 +51,7 @@ def plan_failover(seen: Situation, request: Request) -> FailoverPlan:
             f"Make {ledger.server} the server and {share.server.name} the standby in the inventory, and see "
             "whether that one may take over",
         )
-    return _plan_takeover(seen, request, share.server, share.standby)
+    return _plan_takeover(seen, request, share.server, share.standby, ledger.epoch + 1)
 
 
 def _never_began(seen: Situation, request: Request, old: Machine, new: Machine) -> bool:
@@ -86,13 +89,11 @@ def _plan_rest(seen: Situation, old: Machine, new: Machine, epoch: int, note: st
     )
 
 
-def _plan_takeover(seen: Situation, request: Request, old: Machine, new: Machine) -> FailoverPlan:
-    ledger = seen.ledger
-    epoch = ledger.epoch if ledger.moving else ledger.epoch + 1
-    _refuse_unfit(seen, new, epoch)
-    record = seen.record(new.name)
-    promoted = record.role is Role.PRIMARY
-    loss = None if promoted else _bound_loss(seen, request, new)
+def _plan_takeover(seen: Situation, request: Request, old: Machine, new: Machine, epoch: int) -> FailoverPlan:
+    ledger, record, returns = seen.ledger, seen.record(new.name), _returns(seen, new)
+    _refuse_unfit(seen, old, new, epoch)
+    promoted = seen.promoted(new.name, epoch)
+    loss = None if promoted or returns else _bound_loss(seen, request, new)
     if request.fenced_by_hand and request.fenced_by_hand != old.name:
         raise PlanRefused(
             f"{request.fenced_by_hand!a} was said to be out of action, and it is {old.name} that has to be",
@@ -106,24 +107,33 @@ def _plan_takeover(seen: Situation, request: Request, old: Machine, new: Machine
         new=new.name,
         epoch=epoch,
         nodes=seen.nodes,
-        claims=record.role is not Role.TAKING_OVER and not promoted,
+        claims=(record.role, record.epoch) != (Role.TAKING_OVER, epoch) and not promoted,
         rewrites=seen.share.server.name != new.name or not ledger.moving,
+        returns=returns,
         loss=loss,
         notes=_describe(seen, old, ledger, loss),
     )
 
 
-def _refuse_unfit(seen: Situation, new: Machine, epoch: int) -> None:
+def _returns(seen: Situation, new: Machine) -> bool:
+    """Whether it is the server itself that serves again, after a failover that did not get to its end."""
+    return seen.ledger.moving and seen.share.server.name == new.name
+
+
+def _refuse_unfit(seen: Situation, old: Machine, new: Machine, epoch: int) -> None:
     """Raise PlanRefused for a standby that cannot be read, is not one, or has no disk."""
     look = seen.looks.get(new.name)
     if look is None:
+        gone = f"; or, if it is gone for good, put its name into fenced_by_hand: {old.name} serves again then"
         raise PlanRefused(
             f"{new.name}, which would have to take over, cannot be read: {seen.unseen.get(new.name, '?')}",
-            "Bring it back, or the server. Nothing was touched",
+            f"Bring it back{gone if seen.ledger.moving else ', or the server'}. Nothing was touched",
         )
     record = look.record
-    under_way = record.epoch == epoch and record.role in {Role.TAKING_OVER, Role.PRIMARY}
-    if not under_way and (record.role is not Role.STANDBY or record.epoch != epoch - 1):
+    fit = record.epoch == epoch and record.role in {Role.TAKING_OVER, Role.PRIMARY}
+    fit |= record.epoch == epoch - 1 and record.role is Role.STANDBY
+    fit |= record.epoch < epoch and record.role in {Role.FENCED, Role.PRIMARY} and _returns(seen, new)
+    if not fit:
         raise PlanRefused(
             f"{new.name} is no standby under epoch {epoch - 1}: it is {record}",
             "Run rejoin-standby for it while the server is up, or bring the server back",
@@ -193,7 +203,9 @@ def _describe(seen: Situation, old: Machine, ledger: Ledger, loss: float | None)
         )
     )
     notes.append(how)
-    if ledger.moving:
+    if ledger.moving and ledger.server == old.name:
+        notes.append(f"{old.name} was about to take over and is gone: {seen.share.server.name} serves again")
+    elif ledger.moving:
         notes.append("an earlier run began this, and it goes on where that ended")
     return tuple(notes)
 

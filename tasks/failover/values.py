@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tasks.fencing.record import Record
+from tasks.fencing.record import Record, Role
 from tasks.fencing.values import ServerLook
 from tasks.fleet import Machine, Share
 
@@ -64,6 +64,10 @@ class Situation:
     def servers(self) -> tuple[Machine, ...]:
         share = self.share
         return (share.server, *([share.standby] if share.standby else []))
+
+    def promoted(self, name: str, epoch: int) -> bool:
+        """Whether a server was told to serve under this epoch; from then on it may be used."""
+        return (self.record(name).role, self.record(name).epoch) == (Role.PRIMARY, epoch)
 
     def record(self, name: str) -> Record:
         """What a server has on record; an empty one for a server that could not be looked into."""

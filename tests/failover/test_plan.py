@@ -193,3 +193,40 @@ def test_a_run_that_did_something_is_finished(changes: dict[str, Any]) -> None:
         **{"ledger": Ledger(5, "nfs2", moving=True), "looks": BACK, "unseen": {}, "down": False} | changes
     )
     assert plan_failover(seen, Request()).takes_over
+
+
+def died(server: Any, **changes: Any) -> Any:
+    """Its standby was about to take over, and is gone before it served; `server` is what is left."""
+    fields = {"ledger": Ledger(5, "nfs2", moving=True), "looks": {"nfs1": server}, "unseen": {"nfs2": "off"}}
+    return gone(**fields, lag=None, **changes)
+
+
+@pytest.mark.parametrize("role", [Role.FENCED, Role.PRIMARY])
+def test_a_server_whose_successor_died_before_it_served_serves_again_and_loses_nothing(role: Role) -> None:
+    seen = died(look("nfs1", role, 4))
+    with pytest.raises(PlanRefused, match="gone for good, put its name into fenced_by_hand: nfs1 serves"):
+        plan_failover(seen, Request())
+    plan = plan_failover(seen, Request(fenced_by_hand="nfs2"))
+    assert (plan.old, plan.new, plan.epoch, plan.loss) == ("nfs2", "nfs1", 6, None)
+    assert (plan.takes_over, plan.claims, plan.returns, plan.rewrites) == (True, True, True, False)
+    assert [where for where, _ in plan.steps] == ["nfs1", "nfs2", "nfs1", *NODES]
+
+
+def test_its_return_is_finished_wherever_it_ended_and_only_by_that_servers_word() -> None:
+    for server, claims in (
+        (look("nfs1", Role.FENCED, 4), True),
+        (look("nfs1", Role.TAKING_OVER, 6), False),
+        (look("nfs1", Role.PRIMARY, 6, table=EXPORTS), False),
+    ):
+        seen = replace(died(server), ledger=Ledger(6, "nfs1", moving=True))
+        plan = plan_failover(seen, Request(fenced_by_hand="nfs2"))
+        assert (plan.epoch, plan.new, plan.claims, plan.loss) == (6, "nfs1", claims, None)
+        with pytest.raises(PlanRefused, match="it is nfs2 that has to be"):
+            plan_failover(seen, Request(fenced_by_hand="nfs1"))
+
+
+def test_a_successor_that_can_be_read_is_not_given_up() -> None:
+    seen = died(look("nfs1", Role.FENCED, 4))
+    both = {**seen.looks, "nfs2": look("nfs2", Role.TAKING_OVER, 5)}
+    with pytest.raises(PlanRefused, match="it is nfs1 that has to be"):
+        plan_failover(replace(seen, looks=both, unseen={}, lag=30.0), Request(fenced_by_hand="nfs2"))

@@ -270,6 +270,31 @@ def test_of_two_servers_that_are_off_neither_serves_alone_unless_told_so(failing
     assert (failing.role("nfs1"), failing.role("nfs2")) == (f"{epoch} standby", f"{epoch} primary")
 
 
+def test_a_standby_that_dies_before_it_serves_gives_the_share_back_and_nothing_is_lost(
+    failing: Failing,
+) -> None:
+    server, standby = failing.share.server.name, failing.share.standby.name
+    before = read_ledger(SHARE)
+    failing.load()
+    failing.bed.power_off(server)
+    kill_at(failing, "flows.failover_share.promote")
+    failing.bed.power_off(standby)
+    failing.bed.power_on(server)
+    wait_until(lambda: failing.waits(server), BOOT_SECONDS)
+    assert "gone for good" in fail(failover_share, share=failing.share)
+    with approving(failing):
+        succeed(failover_share, share=failing.share, fenced_by_hand=standby)
+    assert failing.lost(server) == []
+    assert failing.one_writable() == server
+    assert read_ledger(SHARE) == Ledger(before.epoch + 2, server)
+    assert [failing.sources(name) for name in NODES] == [{server}] * 3
+    change_nothing(failover_share, share=failing.share)
+    failing.bed.power_on(standby)
+    assert failing.one_writable() == server
+    succeed(rejoin_standby, share=failing.share)
+    assert failing.role(standby) == f"{before.epoch + 2} standby"
+
+
 @pytest.fixture(autouse=True)
 def unlocked(failing: Failing) -> Any:
     yield

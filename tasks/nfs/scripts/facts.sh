@@ -10,11 +10,8 @@ command -v dpkg-query >/dev/null || exit 0
 [ ! -d /run/systemd/system ] || say systemd yes
 ! grep -qs '^# packmaster:' /usr/sbin/policy-rc.d || say stray_policy yes
 
-for package in $packages; do
-    case $(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null || :) in
-        ?i\ *) say package "$package" ;;
-    esac
-done
+# shellcheck disable=SC2086 # a list of words
+say_packages $packages
 
 for name in aegir www-data; do
     entry=$(getent passwd "$name") && say user "$entry"
@@ -26,9 +23,8 @@ for number in $gids; do entry=$(getent group "$number") && say holder "gid $numb
 say mountinfo "$(encode </proc/self/mountinfo)"
 [ ! -r /etc/fstab ] || say fstab "$(encode </etc/fstab)"
 
-for path in $paths; do
-    say_path "$path"
-done
+# shellcheck disable=SC2086 # a list of words
+say_paths $paths
 
 # shellcheck disable=SC2086 # a list of words
 [ -z "$points" ] || beneath '

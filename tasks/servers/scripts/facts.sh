@@ -9,11 +9,8 @@ shift 5
 # Without dpkg there is nothing more to ask in words that the rest would understand.
 command -v dpkg-query >/dev/null || exit 0
 
-for package in $packages; do
-    case $(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null || :) in
-        ?i\ *) say package "$package" ;;
-    esac
-done
+# shellcheck disable=SC2086 # a list of words
+say_packages $packages
 php=$(php_version)
 [ -z "$php" ] || say php "$php"
 
@@ -26,13 +23,15 @@ entry=$(getent group "$gid") && say gid_holder "${entry%%:*}"
 getent group www-data >/dev/null && say web_group www-data
 
 for path in "$@"; do
+    shift
     case $path in *@PHP@*)
         [ -n "$php" ] || continue
         path=${path%%@PHP@*}$php${path#*@PHP@}
         ;;
     esac
-    say_path "$path"
+    set -- "$@" "$path"
 done
+say_paths "$@"
 
 for module in /etc/apache2/mods-enabled/*.load; do
     [ ! -e "$module" ] || { module=${module##*/} && say module "${module%.load}"; }
