@@ -7,6 +7,7 @@ in `releases/` is looked at or touched. Every script can be killed anywhere and 
 from __future__ import annotations
 
 from tasks.code.walks import DIGEST, LISTING, NOT_SITE_LINKS, STRUCTURE, WALK_ONCE
+from tasks.scripts import CONTROL
 
 # $2: `none`, `current` or `all`: whose listing is computed again; $3: a content, or empty. With a content,
 # the current release is only looked at when that is what it has: another one is looked at when it is copied.
@@ -153,15 +154,16 @@ cd "$1/releases/$2"
 
 # Defines tell_php: php-fpm forgets what it remembers of the code. Its pool is in the directory of the version
 # that serves.
-TELL_PHP = """
-tell_php() {
+TELL_PHP = f"""
+{CONTROL}
+tell_php() {{
     for pool in /etc/php/*/fpm/pool.d/packmaster.conf; do
-        [ -f "$pool" ] || { echo "there is no php-fpm pool packmaster: run prepare-server" >&2; exit 69; }
-        version=${pool#/etc/php/}
-        said=$(sudo -n /usr/sbin/service "php${version%%/*}-fpm" reload </dev/null 2>&1) ||
-            { printf 'php-fpm cannot be reloaded: %s\n' "$said" >&2; exit 69; }
+        [ -f "$pool" ] || {{ echo "there is no php-fpm pool packmaster: run prepare-server" >&2; exit 69; }}
+        version=${{pool#/etc/php/}}
+        said=$(control reload "php${{version%%/*}}-fpm" 2>&1) ||
+            {{ printf 'php-fpm cannot be reloaded: %s\n' "$said" >&2; exit 69; }}
     done
-}
+}}
 """
 
 # $2: release, or empty to take `current` away. $3, $4: MAKE_SPARE of spare.py, when it begins (it is on its

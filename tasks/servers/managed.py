@@ -82,11 +82,11 @@ def managed_files(kind: ServerKind) -> tuple[ManagedFile, ...]:
 def sudo_rules(kind: ServerKind) -> tuple[str, ...]:
     """The commands the platform user may run as root; `""` means: without any argument (sudoers(5))."""
     web = WEB_SERVICE[kind]
+    actions = ((web, "reload"), (web, "start"), (PHP_SERVICE, "reload"))
     return (
         f'{TEST_HELPER} ""',
-        f"/usr/sbin/service {web} reload",
-        f"/usr/sbin/service {web} start",
-        f"/usr/sbin/service {PHP_SERVICE} reload",
+        *(f"/usr/bin/systemctl {action} {service}" for service, action in actions),
+        *(f"/usr/sbin/service {service} {action}" for service, action in actions),
     )
 
 

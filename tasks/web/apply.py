@@ -11,6 +11,7 @@ import tarfile
 
 from tasks.errors import CommandFailed
 from tasks.fleet import CONFIG, ServerKind
+from tasks.scripts import CONTROL
 from tasks.ssh import Ssh
 from tasks.web.plan import WebPlan
 
@@ -56,9 +57,10 @@ sync .
 """
 # Starting what runs does nothing. Asking first is no help: nginx's own test can leave a pid file that only
 # root may read, and then `status` says to everybody else that it does not run.
-_RELOAD = r"""
-sudo -n /usr/sbin/service "$1" start </dev/null
-exec sudo -n /usr/sbin/service "$1" reload </dev/null
+_RELOAD = f"""
+{CONTROL}
+control start "$1"
+control reload "$1"
 """
 _PRUNE = r"""
 cd "$1/generations"; shift

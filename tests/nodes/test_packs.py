@@ -179,13 +179,13 @@ def test_a_site_that_breaks_on_the_new_release_goes_back_everywhere(shop: Shop) 
 @contextmanager
 def slow_reload(fleet: PackFleet, name: str, seconds: int) -> Iterator[None]:
     """The node's php-fpm takes its time, between the switch there and whatever comes after it."""
-    script = f'#!/bin/sh\nsleep {seconds}\nexec /usr/sbin/service.real "$@"\n'
-    fleet.execute(name, "mv", "/usr/sbin/service", "/usr/sbin/service.real")
-    fleet.execute(name, "install", "-m", "755", "/dev/stdin", "/usr/sbin/service", stdin=script)
+    script = f'#!/bin/sh\n[ "$1" != reload ] || sleep {seconds}\nexec /usr/bin/systemctl.real "$@"\n'
+    fleet.execute(name, "mv", "/usr/bin/systemctl", "/usr/bin/systemctl.real")
+    fleet.execute(name, "install", "-m", "755", "/dev/stdin", "/usr/bin/systemctl", stdin=script)
     try:
         yield
     finally:
-        fleet.execute(name, "mv", "/usr/sbin/service.real", "/usr/sbin/service")
+        fleet.execute(name, "mv", "/usr/bin/systemctl.real", "/usr/bin/systemctl")
 
 
 def test_a_run_killed_between_the_masters_switch_and_its_slaves(shop: Shop) -> None:

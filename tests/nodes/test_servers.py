@@ -81,6 +81,7 @@ def test_the_platform_user_has_its_ids_and_exactly_these_sudo_rules(
         ["true"],
         ["/usr/local/sbin/packmaster-test-config", "x"],
         ["/usr/sbin/service", "ssh", "stop"],
+        ["/usr/bin/systemctl", "stop", "ssh"],
     ):
         assert not ssh.run(["sudo", "-n", *forbidden], check=False).ok
 

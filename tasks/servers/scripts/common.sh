@@ -16,9 +16,16 @@ mark_reload() {
     : >"$pending/reload-$1"
 }
 
-is_running() { service "$1" status >/dev/null 2>&1; }
-
 has_systemd() { [ -d /run/systemd/system ]; }
+
+# service(8) asks systemd about every socket unit before it starts a service: a small machine needs seconds for that.
+if has_systemd; then
+    is_running() { systemctl is-active --quiet "$1"; }
+    control() { systemctl "$1" "$2"; }
+else
+    is_running() { service "$1" status >/dev/null 2>&1; }
+    control() { service "$2" "$1"; }
+fi
 
 # The version that the distribution means by "php-fpm" (others may be installed beside it), or nothing.
 php_version() {

@@ -8,7 +8,7 @@ fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 if is_running "$service"; then action=reload; else action=start; fi
-/usr/sbin/service "$service" "$action" >"$log" 2>&1 </dev/null || {
+control "$action" "$service" >"$log" 2>&1 </dev/null || {
     cat "$log" >&2
     exit 1
 }
