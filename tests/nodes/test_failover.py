@@ -104,6 +104,16 @@ def time_line(failing: Failing, *nodes: str) -> None:
         assert [line for line in lines if f" {name}: works from " in line], lines
 
 
+def become_two(failing: Failing) -> tuple[str, str]:
+    """The share's server, and its standby, which has a copy."""
+    share = failing.share
+    server, standby = share.server.name, share.standby.name
+    if not failing.role(standby).endswith("standby"):
+        succeed(rejoin_standby, share=share)
+    succeed(sync_standby, share=share)
+    return server, standby
+
+
 def test_a_provided_pack_has_an_epoch_and_a_standby(failing: Failing) -> None:
     assert (failing.role("nfs1"), failing.role("nfs2")) == ("1 primary", "1 standby")
     assert read_ledger(SHARE) == Ledger(1, "nfs1")
@@ -249,31 +259,35 @@ def test_one_that_a_person_says_is_off_ends_its_exports_when_it_hears_of_its_suc
 
 
 def test_of_two_servers_that_are_off_neither_serves_alone_unless_told_so(failing: Failing) -> None:
-    succeed(rejoin_standby, share=failing.share)
+    server, standby = become_two(failing)
     epoch = read_ledger(SHARE).epoch + 1
-    failing.bed.power_off("nfs1", "nfs2")
+    failing.bed.power_off(server, standby)
     assert "cannot be read" in fail(failover_share, share=failing.share)
-    failing.bed.power_on("nfs2")
-    wait_until(lambda: failing.waits("nfs2"), BOOT_SECONDS)
+    failing.bed.power_on(server)
+    wait_until(lambda: failing.waits(server), BOOT_SECONDS)
     assert failing.one_writable() == ""
-    # The other one is gone for good.
+    # The other one is gone for good. The nodes still waited for their server when they were asked.
     failing.set_share(standby=None)
+    assert "Is its NFS server up?" in fail(provision_pack, pack=Pack.get(SHARE, "a test"))
+    wait_until(lambda: failing.one_writable() == server, 30)
+    for name in NODES:
+        listed = "su aegir -s /bin/sh -c 'ls /var/aegir/sites /var/aegir/platforms'"
+        failing.bed.guest(name, listed, timeout=120)
     succeed(provision_pack, pack=Pack.get(SHARE, "a test"))
-    assert failing.one_writable() == "nfs2"
-    assert (failing.role("nfs2"), read_ledger(SHARE)) == (f"{epoch} primary", Ledger(epoch, "nfs2"))
+    assert (failing.role(server), read_ledger(SHARE)) == (f"{epoch} primary", Ledger(epoch, server))
     # It was not: it is told so, and exports nothing.
-    failing.bed.power_on("nfs1")
-    assert failing.one_writable() == "nfs2"
-    failing.set_share(standby=NfsServer.load("nfs1"))
+    failing.bed.power_on(standby)
+    assert failing.one_writable() == server
+    failing.set_share(standby=NfsServer.load(standby))
     succeed(provision_pack, pack=Pack.get(SHARE, "a test"))
     succeed(sync_standby, share=failing.share)
-    assert (failing.role("nfs1"), failing.role("nfs2")) == (f"{epoch} standby", f"{epoch} primary")
+    assert (failing.role(standby), failing.role(server)) == (f"{epoch} standby", f"{epoch} primary")
 
 
 def test_a_standby_that_dies_before_it_serves_gives_the_share_back_and_nothing_is_lost(
     failing: Failing,
 ) -> None:
-    server, standby = failing.share.server.name, failing.share.standby.name
+    server, standby = become_two(failing)
     before = read_ledger(SHARE)
     failing.load()
     failing.bed.power_off(server)
