@@ -1,4 +1,4 @@
-"""What of the transport can be said without a node; tests/nodes/test_ssh.py has the rest."""
+"""What of the transport can be said without a node; tests/nodes/test_ssh_*.py have the rest."""
 
 import io
 from typing import Any

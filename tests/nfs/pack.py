@@ -8,10 +8,10 @@ from pydantic import SecretStr
 
 from tasks.fleet import Machine, Node, Share, Target
 from tasks.nfs import steps as todo
-from tasks.nfs.exports import EXPORTS_D, parse_exports
+from tasks.nfs.exports import EXPORTS_D, exports_file, parse_exports
 from tasks.nfs.ids import ChangeIds, after
 from tasks.nfs.mounts import Mount, MountEntry
-from tasks.nfs.plan import MachinePlan, ProvisionPlan
+from tasks.nfs.plan import MachinePlan, ProvisionPlan, plan_provision
 from tasks.nfs.state import MOUNTS_UNIT, NFS_UNIT, Beneath, MachineFacts, Numbers, UnitState
 from tasks.nfs.storage import digest_of
 from tasks.servers.state import PathState
@@ -20,6 +20,7 @@ from tasks.servers.steps import CreateAccount, InstallPackages, MakeDirectory, R
 KEY = SecretStr("")
 NUMBERS = Numbers(5000, 5000, 5000, 33, 33)
 DISK = "/srv/disk"
+CODE, DATA = "/var/aegir/platforms", "/var/aegir/sites"
 FSTAB = "UUID=1-2\t/  ext4 defaults 0 1\n# a comment\n/dev/sdb1 /mnt/old ext4 ro 0 2"
 ROOT = MountEntry("/", "ext4", "/dev/ubda", "/", "98:0", frozenset({"rw"}), frozenset({"rw"}))
 ON_DISK = MountEntry(DISK, "ext4", "/dev/ubdb", "/", "98:16", frozenset({"rw"}), frozenset({"rw"}))
@@ -46,6 +47,9 @@ def pack(**changes: Any) -> Target:
     return Target("demo", (MASTER, SLAVE1, SLAVE2), "master1", share(**changes))
 
 
+OURS = exports_file(share())
+
+
 def bare(name: str, **changes: Any) -> MachineFacts:
     """A machine on which nothing of ours is, but with the disk of the share."""
     facts = MachineFacts(
@@ -62,6 +66,16 @@ def bare(name: str, **changes: Any) -> MachineFacts:
 
 def bare_facts() -> dict[str, MachineFacts]:
     return {name: bare(name) for name in ("nfs1", "nfs2", "master1", "slave1", "slave2")}
+
+
+def provided(target: Target | None = None) -> dict[str, MachineFacts]:
+    """The machines after one plan for bare ones."""
+    facts = bare_facts()
+    return apply_to(facts, plan_provision(target or pack(), facts))
+
+
+def steps_of(plan: ProvisionPlan, host: str) -> list[str]:
+    return [str(step) for each in plan.phases if each.host == host for step in each.steps]
 
 
 def apply_to(facts: Mapping[str, MachineFacts], plan: ProvisionPlan) -> dict[str, MachineFacts]:

@@ -1,27 +1,20 @@
-"""From five bare machines to a pack; what is refused; and that every start converges in one plan."""
+"""From five bare machines to a pack, to one node more and one less, and what is left alone on the way."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from tasks.errors import PlanRefused
-from tasks.fleet import Target
-from tasks.nfs.exports import Export, exports_file, parse_exports
+from tasks.nfs.exports import Export
 from tasks.nfs.mounts import desired_mounts
-from tasks.nfs.plan import ProvisionPlan, plan_provision, plan_withdraw
-from tasks.nfs.state import NFS_UNIT, Beneath, MachineFacts, Numbers, UnitState
-from tasks.nfs.steps import MountAnew, MountShare, PutExport, TakeExportBack, WriteFstab
+from tasks.nfs.plan import plan_provision, plan_withdraw
+from tasks.nfs.state import Beneath
+from tasks.nfs.steps import PutExport, TakeExportBack
 from tasks.nfs.verify import check_provided
-from tasks.servers.state import PathState
 from tests.nfs.pack import (
+    CODE,
+    DATA,
     DISK,
     FSTAB,
-    NUMBERS,
     ON_DISK,
+    OURS,
     ROOT,
     SERVER,
     SLAVE2,
@@ -29,26 +22,11 @@ from tests.nfs.pack import (
     apply_to,
     bare,
     bare_facts,
-    mounted,
     node,
     pack,
-    with_beneath,
-    with_unit,
+    provided,
+    steps_of,
 )
-
-CODE, DATA = "/var/aegir/platforms", "/var/aegir/sites"
-SHARE = pack().share
-assert SHARE is not None
-OURS = exports_file(SHARE)
-
-
-def provided(target: Target | None = None) -> dict[str, MachineFacts]:
-    facts = bare_facts()
-    return apply_to(facts, plan_provision(target or pack(), facts))
-
-
-def steps_of(plan: ProvisionPlan, host: str) -> list[str]:
-    return [str(step) for each in plan.phases if each.host == host for step in each.steps]
 
 
 def test_bare_machines_get_everything_in_this_order() -> None:
@@ -184,238 +162,3 @@ def test_somebody_elses_export_is_left_alone() -> None:
     now = apply_to(facts, plan)
     assert now["nfs1"].files[other] == "/home 192.0.2.200(rw)\n"
     assert not plan_provision(pack(), now)
-
-
-def test_another_option_in_force_is_exported_anew() -> None:
-    facts = provided()
-    wrong = tuple(
-        replace(e, options=tuple(o.replace("ro", "rw") if o == "ro" else o for o in e.options))
-        for e in facts["nfs1"].table
-    )
-    facts["nfs1"] = replace(facts["nfs1"], table=wrong)
-    plan = plan_provision(pack(), facts)
-    (only,) = [each for each in plan.phases if each]
-    assert {step.export.client for step in only.steps if isinstance(step, PutExport)} == {
-        "192.0.2.72", "192.0.2.73",
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"options": {"rw"}, "super_options": {"ro"}}, "ro was asked for"),
-        ({"source": f"192.0.2.62:{DISK}/blogs/platforms"}, "mounted from 192.0.2.62"),
-        ({"super_options": {"hard"}}, "softerr was asked for"),
-        ({"super_options": {"timeo=600"}}, "timeo=50 was asked for, and it is timeo=600"),
-        ({"super_options": {"addr=192.0.2.62"}}, "talks to addr=192.0.2.62"),
-    ],
-)
-def test_a_mount_that_is_not_as_asked_is_made_anew(changes: dict[str, Any], words: str) -> None:
-    facts = provided()
-    mounts = list(facts["slave1"].mounts)
-    (at,) = [i for i, entry in enumerate(mounts) if entry.point == CODE]
-    sets = {name: frozenset(value) for name, value in changes.items() if isinstance(value, set)}
-    if "super_options" in sets:
-        replaced = {"ro" if o == "rw" else o.partition("=")[0] for o in sets["super_options"]} | (
-            {"softerr"} if "hard" in sets["super_options"] else set()
-        )
-        kept = {o for o in mounts[at].super_options if o.partition("=")[0] not in replaced}
-        sets["super_options"] = frozenset(kept | sets["super_options"])
-    mounts[at] = replace(mounts[at], **{**changes, **sets})
-    facts["slave1"] = replace(facts["slave1"], mounts=tuple(mounts))
-    plan = plan_provision(pack(), facts)
-    (only,) = [each for each in plan.phases if each]
-    (step,) = only.steps
-    assert isinstance(step, MountAnew)
-    assert words in step.reason
-
-
-def test_other_options_that_the_kernel_does_not_show_are_mounted_anew_too() -> None:
-    facts = provided()
-    plan = plan_provision(pack(data_options="lookupcache=positive"), facts)
-    steps = [step for each in plan.mounts for step in each.steps]
-    assert {type(step) for step in steps} == {MountAnew, WriteFstab}
-    assert {step.mount.point for step in steps if isinstance(step, MountAnew)} == {DATA}
-
-
-def test_a_smaller_size_than_asked_is_what_was_agreed_on() -> None:
-    assert not plan_provision(
-        pack(code_options="rsize=1048576"), provided(pack(code_options="rsize=1048576"))
-    )
-
-
-def test_a_stale_mount_is_made_anew_and_a_hung_one_not_touched() -> None:
-    facts = provided()
-    facts["slave1"] = replace(facts["slave1"], answers={CODE: "Stale file handle"})
-    facts["slave2"] = replace(facts["slave2"], answers={CODE: "ok", DATA: "hung"})
-    plan = plan_provision(pack(), facts)
-    assert [type(step) for each in plan.phases for step in each.steps] == [MountAnew]
-    ((host, why),) = plan.refused
-    assert host == "slave2"
-    assert "does not answer" in why
-    assert "repair-share" in why
-
-
-REFUSED_NODES: list[tuple[dict[str, Any], list[str]]] = [
-    ({"families": frozenset({"alpine"})}, ["not Debian"]),
-    ({"systemd": False}, ["not booted with systemd"]),
-    ({"beneath": {CODE: Beneath("directory", "aegir", "aegir", 0o755, ("blog",))}}, ["blog", "hide", "mv"]),
-    ({"beneath": {CODE: Beneath("link")}}, ["is a link"]),
-    ({"fstab": f"/dev/sdc1 {DATA} ext4 defaults 0 2\n"}, ["somebody else", "/dev/sdc1"]),
-    ({"fstab": f"192.0.2.9:/x {DATA} nfs rw,x-packmaster=shop 0 0\n"}, ["share shop", "one pack"]),
-    ({"mounts": (ROOT, replace(ROOT, point=DATA, source="/dev/sdc1"))}, ["/dev/sdc1", "not one of ours"]),
-    ({"mounts": (ROOT, replace(ROOT, point=f"{DATA}/a", source="/dev/sdc1"))}, [f"{DATA}/a", "inside of"]),
-]
-
-
-@pytest.mark.parametrize(("changes", "words"), REFUSED_NODES)
-def test_one_node_is_refused_and_the_others_are_not(changes: dict[str, Any], words: list[str]) -> None:
-    facts = {**bare_facts(), "slave1": bare("slave1", **changes)}
-    plan = plan_provision(pack(), facts)
-    ((host, why),) = plan.refused
-    assert host == "slave1"
-    for word in words:
-        assert word in why
-    assert {each.host for each in plan.mounts} == {"master1", "slave2"}
-    assert "slave1: refused: " in str(plan)
-    assert plan.as_rows()[0]["step"].startswith("refused: ")
-
-
-OTHER = "/etc/exports"
-REFUSED_SERVERS: list[tuple[dict[str, Any], list[str]]] = [
-    ({"mounts": (ROOT,)}, ["nothing is mounted at", DISK, "Nothing was exported"]),
-    ({"families": frozenset()}, ["not Debian"]),
-    ({"files": {OTHER: f"{DISK}/blogs/sites 192.0.2.5(rw)"}}, [OTHER, "192.0.2.5", "for itself"]),
-    ({"files": {OTHER: f'"{DISK}/blogs/platforms/x" 192.0.2.5'}}, ["platforms/x"]),
-    ({"table": (Export("/srv", "*", ("ro",)),)}, ["/srv to *", "almost everybody"]),
-    ({"table": (Export("/srv", "0.0.0.0/0", ("ro",)),)}, ["almost everybody"]),
-    ({"table": (Export("/exports", "192.0.2.5", ("rw", "fsid=0")),)}, ["root of NFSv4"]),
-    ({"files": {OURS: "# pack shop\n"}}, ["for the pack shop", "share of its own"]),
-    ({"paths": {f"{DISK}/blogs/sites": PathState("directory", "bob", "bob", 0o755)}}, ["belongs to bob"]),
-    ({"paths": {f"{DISK}/blogs/sites": PathState("link")}}, ["is a link"]),
-    ({"numbers": Numbers(web_user=33)}, ["no user and group www-data"]),
-    ({"holders": {"uid 5000": "bob"}}, ["UID 5000 belongs to bob"]),
-    ({"holders": {"gid 33": "bob"}}, ["GID 33 belongs to bob"]),
-    ({"numbers": Numbers(5000, 100, None, 33, 33)}, ["group of aegir is 100"]),
-]
-
-
-@pytest.mark.parametrize(("changes", "words"), REFUSED_SERVERS)
-def test_nothing_is_planned_where_the_server_must_not_be_touched(
-    changes: dict[str, Any], words: list[str]
-) -> None:
-    facts = {**bare_facts(), "nfs1": bare("nfs1", **changes)}
-    with pytest.raises(PlanRefused) as refused:
-        plan_provision(pack(), facts)
-    for word in words:
-        assert word in str(refused.value)
-
-
-def test_a_backup_host_may_have_what_lies_around_the_share() -> None:
-    table = (Export("/srv", "192.0.2.5", ("ro",)),)
-    assert plan_provision(pack(), {**bare_facts(), "nfs1": bare("nfs1", table=table)})
-
-
-def test_two_servers_never_export_the_same_share() -> None:
-    facts = provided()
-    facts["nfs2"] = replace(facts["nfs2"], table=facts["nfs1"].table)
-    with pytest.raises(PlanRefused, match="the standby nfs2 of share blogs exports it, too"):
-        plan_provision(pack(), facts)
-
-
-def test_ids_that_differ_are_refused_with_every_machines_numbers() -> None:
-    facts = bare_facts()
-    facts["slave2"] = bare("slave2", numbers=Numbers(1001, 1002, 1002, 33, 33))
-    facts["master1"] = bare("master1", numbers=NUMBERS)
-    with pytest.raises(PlanRefused) as refused:
-        plan_provision(pack(), facts, uid=5000, gid=5000)
-    for word in ("slave2: aegir 1001:1002", "master1: aegir 5000:5000", "nfs1: aegir -:-", "usermod -u 5000"):
-        assert word in str(refused.value)
-
-
-def test_ids_are_fixed_where_that_was_asked_for_and_on_the_server_below_the_exports() -> None:
-    facts = {**bare_facts(), "nfs1": bare("nfs1", numbers=Numbers(1001, 1002, 1002, 48, 48))}
-    plan = plan_provision(pack(), facts, uid=5000, gid=5000, fix_ids=True)
-    (only,) = plan.ids
-    assert [str(step) for step in only.steps] == [
-        f"aegir: 1001:1002 becomes 5000:5000, and its files below /var/aegir, {DISK}/blogs/platforms, "
-        f"{DISK}/blogs/sites follow",
-        f"www-data: 48:48 becomes 33:33, and its files below /var/aegir, {DISK}/blogs/platforms, "
-        f"{DISK}/blogs/sites follow",
-    ]
-    assert not plan_provision(pack(), apply_to(facts, plan), uid=5000, gid=5000)
-
-
-def test_ids_are_not_changed_where_looking_for_files_would_hang() -> None:
-    facts = bare_facts()
-    facts["slave2"] = bare("slave2", numbers=Numbers(1001, 1002, 1002, 33, 33), answers={DATA: "hung"})
-    with pytest.raises(PlanRefused, match="on slave2 ids have to be changed, and a mount there does not"):
-        plan_provision(pack(), facts, uid=5000, gid=5000, fix_ids=True)
-
-
-def test_without_being_asked_the_ids_in_use_are_kept() -> None:
-    facts = {**bare_facts(), "nfs1": bare("nfs1", numbers=Numbers(7001, 7002, 7002, 33, 33))}
-    plan = plan_provision(pack(), facts)
-    assert (plan.uid, plan.gid) == (7001, 7002)
-
-
-def exports_of(facts: Mapping[str, MachineFacts]) -> set[tuple[str, str]]:
-    return {export.key for export in facts["nfs1"].table}
-
-
-@given(
-    killed_after=st.integers(0, 60),
-    subnet=st.booleans(),
-    gone=st.sampled_from([None, "slave1", "slave2"]),
-    by_hand=st.booleans(),
-)
-def test_a_plan_that_is_cut_off_anywhere_is_finished_by_the_next(
-    killed_after: int, subnet: bool, gone: str | None, by_hand: bool
-) -> None:
-    """From a pack with other members, or from nothing; a foreign export is never touched."""
-    start = provided() if gone else bare_facts()
-    foreign = Export("/home", "192.0.2.200", ("rw",))
-    if by_hand:
-        running = with_unit(start["nfs1"], NFS_UNIT, UnitState(True, True))
-        start["nfs1"] = replace(running, table=(*running.table, foreign))
-    target = pack(clients=("192.0.2.0/24",)) if subnet else pack()
-    target = replace(target, nodes=tuple(n for n in target.nodes if n.name != gone))
-    start = {name: seen for name, seen in start.items() if name != gone}
-
-    facts, left = start, killed_after
-    plan = plan_provision(target, facts)
-    for each in plan.phases:
-        cut = replace(each, steps=each.steps[:left])
-        facts, left = apply_all(facts, (cut,)), max(0, left - len(each.steps))
-    facts = apply_to(facts, plan_provision(target, facts))
-    assert not plan_provision(target, facts)
-    assert {export.key for export in parse_exports(facts["nfs1"].files[OURS])} == exports_of(facts) - (
-        {foreign.key} if by_hand else set()
-    )
-    assert (foreign in facts["nfs1"].table) == by_hand
-
-
-@given(
-    st.lists(st.sampled_from(["mounted", "line", "sealed", "package"]), unique=True),
-    st.sampled_from([FSTAB, "", "\n\n", "# only\n", FSTAB + "\n"]),
-)
-def test_a_node_converges_in_one_plan_from_anything_in_between(done: list[str], fstab: str) -> None:
-    facts = {**provided(), "slave1": bare("slave1", fstab=fstab)}
-    ours = desired_mounts(pack(), pack().nodes[1])
-    slave = facts["slave1"]
-    if "mounted" in done:
-        slave = replace(slave, mounts=(*slave.mounts, mounted(ours[0])))
-    if "line" in done:
-        separator = "" if fstab.endswith("\n") or not fstab else "\n"
-        slave = replace(slave, fstab=f"{fstab}{separator}{ours[1].fstab_line}\n")
-    if "sealed" in done:
-        slave = with_beneath(slave, CODE, Beneath("directory", "root", "root", 0o555))
-    if "package" in done:
-        slave = replace(slave, packages=frozenset({"nfs-common"}))
-    facts["slave1"] = slave
-    plan = plan_provision(pack(), facts)
-    mounts = [step for each in plan.mounts for step in each.steps if isinstance(step, MountShare)]
-    assert len(mounts) == (1 if "mounted" in done else 2)
-    now = apply_to(facts, plan)
-    assert not plan_provision(pack(), now)
-    assert now["slave1"].fstab.startswith(fstab)

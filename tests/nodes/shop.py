@@ -1,11 +1,14 @@
 """One platform on some nodes, deployed as the flow does it, without the flow."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tasks.code import describe_release
 from tasks.code.apply import prune_releases, stage_release, switch_release, verify_release
@@ -16,6 +19,7 @@ from tasks.code.release import ReleasePlan
 from tasks.code.source import parse_source
 from tasks.fleet import Node
 from tasks.ssh import connect
+from tests.nodes.prepared import prepared
 
 ODD = [
     b"new\nline",
@@ -32,6 +36,14 @@ ODD = [
     b"*",
 ]
 START = datetime(2026, 1, 1)
+Exec = Callable[..., str]
+# A spare copy that is being made is waited for, and none is begun without `current`.
+CLEAR = """
+[ -d "$1/manifests" ] || exec rm -rf "$1"
+rm -f "$1/current"
+flock -w 60 "$1/manifests/.lock-spare" true
+rm -rf "$1"
+"""
 
 
 @dataclass
@@ -84,3 +96,34 @@ class Shop:
         for node in self.nodes:
             verify_release(connect(node), self.platform, plan.release, built.manifest)
         assert not self.plan(built), str(self.plan(built))
+
+
+@pytest.fixture
+def shop(bed: Any, tmp_path: Path, request: pytest.FixtureRequest, docker_exec: Exec) -> Iterator[Shop]:
+    source = tmp_path / "source"
+    (source / "web/sites/default").mkdir(parents=True)
+    (source / "empty").mkdir()
+    for number in range(50):
+        (source / f"web/file{number}.php").write_text(f"<?php // {number}\n" * 50)
+    (source / "web/run").write_text("#!/bin/sh\n")
+    (source / "web/run").chmod(0o4755)
+    (source / "web/link").symlink_to("file1.php")
+    nodes = prepared(bed, *getattr(request, "param", ("web1", "web3")))
+    name = f"shop{os.getpid()}-{abs(hash(request.node.name)) % 10**6}"
+    yield Shop(nodes, name, source, tmp_path / "work")
+    for node in nodes:
+        docker_exec(node.name, "sh", "-c", CLEAR, "sh", f"/var/aegir/platforms/{name}")
+
+
+def live(docker_exec: Exec, shop: Shop, node: str, path: str) -> str:
+    return docker_exec(node, "cat", f"/var/aegir/platforms/{shop.platform}/current/{path}")
+
+
+def here(shop: Shop, *parts: str) -> str:
+    return "/".join((f"/var/aegir/platforms/{shop.platform}", *parts))
+
+
+def big(shop: Shop, megabytes: int = 60) -> None:
+    (shop.source / "big").mkdir(exist_ok=True)
+    for number in range(megabytes):
+        (shop.source / f"big/{number}").write_bytes(os.urandom(1 << 20))
