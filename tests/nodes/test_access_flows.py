@@ -1,4 +1,4 @@
-"""Access to databases as an operator keeps it, on both kinds of server: passwords and rights, under visitors."""
+"""Access to databases as an operator keeps it, on both kinds of server: passwords and rights."""
 
 from __future__ import annotations
 
