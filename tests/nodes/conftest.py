@@ -120,7 +120,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def part_of_bed(item: pytest.Item) -> str:
     if "pack_bed" in getattr(item, "fixturenames", ()):
-        about_the_share = any(word in item.path.stem for word in ("liveness", "replication", "failover"))
+        about_the_share = any(word in item.path.stem for word in ("replication", "failover"))
         return "share" if about_the_share else "pack"
     if item.path.stem == "test_production":
         return "production"
