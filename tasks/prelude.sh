@@ -23,13 +23,13 @@ say_packages() {
 # PATH...: what is there, whose, and how it reads; nothing of one that does not exist.
 say_paths() {
     [ $# -gt 0 ] || return 0
-    find "$@" -maxdepth 0 -printf '%y\t%u\t%g\t%m\t%p\t%l\n' 2>/dev/null |
-        while IFS=$tab read -r type owner group mode path target; do
+    stat -c "%F$tab%U$tab%G$tab%a$tab%n" "$@" 2>/dev/null |
+        while IFS=$tab read -r type owner group mode path; do
             digest=''
             case $type in
-                l) kind=link digest=$target ;;
-                d) kind=directory ;;
-                f) kind=file digest=$(sha256sum <"$path") digest=${digest%% *} ;;
+                'symbolic link') kind=link digest=$(readlink "$path") ;;
+                directory) kind=directory ;;
+                regular*) kind=file digest=$(sha256sum <"$path") digest=${digest%% *} ;;
                 *) kind=other ;;
             esac
             say path "$path" "$kind" "$owner$tab$group$tab$mode" "$digest"

@@ -33,7 +33,10 @@ def last_token(share: Share, side: Side) -> SyncProof | None:
 def refuse_wrong_way(share: Share, here: Side, there: Side, purpose: Purpose) -> None:
     """Raise PlanRefused unless the source is the one that serves, and the destination one that must not."""
     ours, theirs = here.record, there.record
-    if theirs.epoch > ours.epoch or theirs.role in {Role.PRIMARY, Role.TAKING_OVER}:
+    # What was about to take over, and was overtaken itself, never served: it has nothing of its own.
+    overtaken = theirs.role is Role.TAKING_OVER and theirs.epoch < ours.epoch
+    taken_over = theirs.role in {Role.PRIMARY, Role.TAKING_OVER} and not overtaken
+    if theirs.epoch > ours.epoch or taken_over:
         raise PlanRefused(
             f"{here.host} is {ours} of share {share.name}, and {there.host} is {theirs}: the copy would go "
             "the wrong way, over what is newer",

@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 NODES = ("web1", "web2", "web3", "web4")
 SERVICES = (*NODES, "db")
 # What is tested in one process, the longest first: the processes take these as they come.
-PARTS = ("pack", "share", "cluster", "databases", "production")
+PARTS = ("cluster", "share", "pack", "databases", "production")
 KEEP = os.environ.get("PACKMASTER_KEEP", "") not in {"", "0"}
 
 
@@ -124,7 +124,9 @@ def part_of_bed(item: pytest.Item) -> str:
         return "share" if about_the_share else "pack"
     if item.path.stem == "test_production":
         return "production"
-    about_accounts = any(word in item.path.stem for word in ("grants", "account", "rotation"))
+    about_accounts = any(
+        word in item.path.stem for word in ("grants", "account", "rotation", "access", "galera")
+    )
     return "databases" if about_accounts else "cluster"
 
 

@@ -47,9 +47,10 @@ def test_the_model_says_what_the_server_does(
     database_server: Database, bed: Bed, hosts: list[str], seed: int
 ) -> None:
     chance = random.Random(seed)
+    if plain_facts(database_server).server.kind == "mariadb":
+        # A network and an address are equally specific there for a right, and nothing says which comes first.
+        hosts = hosts[seed % 2 :][:1] + hosts[2:]
     accounts = [Account(user, host) for user in (USER, "") for host in hosts if chance.random() < 0.4]
-    # On MariaDB a network and an address are equally specific for a right: what comes first was made first.
-    accounts.sort(key=lambda account: "/" in account.host)
     for account in accounts:
         create(database_server, account)
         for pattern in chance.sample(PATTERNS, chance.randint(0, 3)):
