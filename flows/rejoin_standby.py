@@ -29,7 +29,7 @@ from flows.publish import conclude, publish_plan, publish_table
 from flows.standby import carry_out, look_at_sides, plan_copy
 from tasks import fleet
 from tasks.errors import PlanRefused
-from tasks.fencing import open_disk
+from tasks.fencing import Role, open_disk, withdraw_claim
 from tasks.fleet import Machine, Target
 from tasks.liveness import resolve_address
 from tasks.outcome import Outcomes
@@ -67,6 +67,9 @@ def rejoin_standby(share: Share, dry_run: bool = False) -> State[Outcomes]:
             plan = plan_copy(found, found.server, old, seen, "rejoin")
             publish_plan(about, plan)
             if not dry_run:
+                claim = seen.seen[old.name].record
+                if claim.role is Role.TAKING_OVER:
+                    outcomes += join_outcomes([withdraw_claim.submit(old, found, claim.epoch)])
                 # Not before it was seen to export nothing: what fencing closed was closed to clients, too.
                 outcomes += join_outcomes([open_disk.submit(old, found)])
                 outcomes += take_back(found, old, seen, plan) if not outcomes.failed else ()

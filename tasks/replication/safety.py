@@ -33,7 +33,7 @@ def last_token(share: Share, side: Side) -> SyncProof | None:
 def refuse_wrong_way(share: Share, here: Side, there: Side, purpose: Purpose) -> None:
     """Raise PlanRefused unless the source is the one that serves, and the destination one that must not."""
     ours, theirs = here.record, there.record
-    # What was about to take over, and was overtaken itself, never served: it has nothing of its own.
+    # What was about to take over, and was overtaken itself, never served.
     overtaken = theirs.role is Role.TAKING_OVER and theirs.epoch < ours.epoch
     taken_over = theirs.role in {Role.PRIMARY, Role.TAKING_OVER} and not overtaken
     if theirs.epoch > ours.epoch or taken_over:
@@ -51,9 +51,10 @@ def refuse_wrong_way(share: Share, here: Side, there: Side, purpose: Purpose) ->
             "Make the one that does the share's server in the inventory; a share that never had a standby "
             "gets its records from provision-pack",
         )
-    if theirs.role is Role.FENCED and purpose != "rejoin":
+    if (theirs.role is Role.FENCED or overtaken) and purpose != "rejoin":
         raise PlanRefused(
-            f"{there.host} was put out of action for share {share.name}, and may have what nobody else has",
+            f"{there.host} is {theirs} of share {share.name}: it was put out of action, or overtaken, and may "
+            "have what nobody else has",
             "Run rejoin-standby, which saves that before it makes it the standby again",
         )
     if there.exports(share):

@@ -288,6 +288,7 @@ def test_a_standby_that_dies_before_it_serves_gives_the_share_back_and_nothing_i
     failing: Failing,
 ) -> None:
     server, standby = become_two(failing)
+    failing.set_share(automatic_failover=True)
     before = read_ledger(SHARE)
     failing.load()
     failing.bed.power_off(server)
