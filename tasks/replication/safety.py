@@ -53,8 +53,8 @@ def refuse_wrong_way(share: Share, here: Side, there: Side, purpose: Purpose) ->
         )
     if (theirs.role is Role.FENCED or overtaken) and purpose != "rejoin":
         raise PlanRefused(
-            f"{there.host} is {theirs} of share {share.name}: it was put out of action, or overtaken, and may "
-            "have what nobody else has",
+            f"{there.host} is {theirs} of share {share.name}: it was put out of action, or overtaken, and "
+            "may have what nobody else has",
             "Run rejoin-standby, which saves that before it makes it the standby again",
         )
     if there.exports(share):
