@@ -121,6 +121,7 @@ def test_a_full_disk(shop: Shop, docker_exec: Exec, bed: Any) -> None:
         check=False,
     )
     if mounted.returncode:
+        # A full disk needs one of its own; the rest of the suite runs without that privilege.
         pytest.skip("this machine does not let a test mount a file system in a container")
     try:
         with pytest.raises(PlanRefused, match=r"web1: [0-9,]+ bytes of disk are left"):

@@ -122,6 +122,7 @@ def test_a_full_disk(shop: Shop, bed: Any, tmp_path: Path) -> None:
     if subprocess.run(
         [*enter, "mount", "-t", "tmpfs", "-o", options, "tmpfs", there], check=False
     ).returncode:
+        # A full disk needs one of its own; the rest of the suite runs without that privilege.
         pytest.skip("this machine does not let a test mount a file system in a container")
     wanted = {"platform": name, "target": fleet.cluster, "source": str(tmp_path), "profile": "php"}
     try:
