@@ -178,10 +178,10 @@ def _exchange(channel: paramiko.Channel, stdin: bytes, ends: float) -> tuple[int
         elif sent == len(stdin) and not channel.eof_sent:
             channel.shutdown_write()
         channel.settimeout(0.0 if sending else POLL_SECONDS)
-        if _drain(channel, out, err):
+        if _drain(channel, out, err) or not channel.exit_status_ready():
             heard = time.monotonic()
         # The status may come before the last of the output, and after it a daemon may hold the outputs open
-        # for ever: so the end is the end of the output, or a silence.
+        # for ever: so the end is the end of the output, or a silence after the status.
         ended = channel.eof_received or channel.closed or time.monotonic() - heard > QUIET_SECONDS
         if ended and channel.exit_status_ready():
             _drain(channel, out, err)

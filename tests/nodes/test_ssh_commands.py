@@ -103,6 +103,13 @@ def test_output_before_a_quick_end_is_complete(ssh: Ssh) -> None:
         assert len(ssh.run(["head", "-c", "300000", "/dev/zero"]).out) == 300000
 
 
+def test_output_that_comes_after_the_end_of_a_silent_command_is_complete(ssh: Ssh) -> None:
+    """What rsync says of a full disk comes from the other side, and may come after its status."""
+    late = "sleep 1.5; (sleep 0.5; echo late >&2) & exit 11"
+    result = ssh.run(["sh", "-c", late], check=False)
+    assert (result.status, result.err) == (11, b"late\n")
+
+
 def test_a_daemon_that_keeps_the_output_open_does_not_block(ssh: Ssh, docker_exec: DockerExec) -> None:
     with lasting(10):
         assert ssh.run_script("sleep 7531 & echo started").text == "started\n"
