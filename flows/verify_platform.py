@@ -5,8 +5,9 @@ Effect: the current release is compared with what was verified there, file by fi
     data directories, database access and vhosts of every site are compared with what is desired; every site
     is asked for through every server. What differs is put right: a server without the release, or with a
     changed one, gets it again, as long as the source still is what was deployed. Nothing newer is deployed.
-    With `every file`, the content of each is read as well, which finds what a listing cannot; what
-    differs is named and fails the run. All that differed is in the table `drift-verify-<platform>`.
+    Where a listing differs, every file is read and named; with `every file`, on all servers, which finds
+    what a listing cannot. What still differs at the end fails the run. All that differed is in the table
+    `drift-verify-<platform>`.
     A pack's slave whose php-fpm was not told of the last switch is told.
 Rollback: vhosts that do not hold go back by themselves; so does a release that a site does not run on.
 Safe to re-run? Yes. A second run changes nothing and says so.
@@ -70,18 +71,26 @@ def verify_platform(platform: Platform, every_file: bool = False, dry_run: bool 
         plans = (*(repair.plans if repair else late), *(work.plans if work else ()))
         publish_plan(about, *plans)
         outcomes += work.unread if work else Outcomes()
-        checked = read_every_file(platform.name, alive) if every_file else Facts({}, Outcomes())
+        audited = choose_audited(fleet, outcomes, every_file=every_file)
+        checked = read_every_file(platform.name, audited)
         publish_drift(about, plans, find_different(checked), find_intact(outcomes))
         if not dry_run:
             outcomes += carry_out(repair) if repair else Outcomes()
             for plan in late:
                 outcomes += follow_master(plan, alive, plan.release)
             outcomes += converge(work)
-            checked = read_every_file(platform.name, alive) if find_different(checked) else checked
+            checked = read_every_file(platform.name, audited) if find_different(checked) else checked
             outcomes += find_different(checked)
             outcomes += copy_afterwards(fleet, outcomes)
         outcomes += checked.unread
     return conclude(about, outcomes)
+
+
+def choose_audited(fleet: Target, outcomes: Outcomes, *, every_file: bool) -> Target:
+    """The servers of which every file is read: all that could be read, or those known to differ."""
+    unread = {outcome.host for outcome in outcomes if not outcome.ok and outcome.step != INTACT}
+    trusted = frozenset[str]() if every_file else find_intact(outcomes)
+    return fleet.only(set(fleet.node_names) - unread - trusted)
 
 
 def read_every_file(platform: str, fleet: Target) -> Facts[str]:

@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 NODES = ("web1", "web2", "web3", "web4")
 SERVICES = (*NODES, "db")
 # What is tested in one process, the longest first: the processes take these as they come.
-PARTS = ("cluster", "share", "pack", "databases", "production")
+PARTS = ("cluster", "share", "pack", "databases", "access", "production")
 KEEP = os.environ.get("PACKMASTER_KEEP", "") not in {"", "0"}
 
 
@@ -100,13 +100,17 @@ class DockerExec(Protocol):
     def __call__(self, name: str, *argv: str, stdin: str | None = None, check: bool = True) -> str: ...
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever is in this directory needs Docker; what shares much of a bed runs in one process."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Whatever is in this directory needs Docker; what shares much of a bed runs in one process.
+
+    pytest-xdist names the groups in the middle, and pytest moves what has the same parameters together.
+    """
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.nodes)
             item.add_marker(pytest.mark.xdist_group(part_of_bed(item)))
+    yield
     items.sort(key=lambda item: PARTS.index(part_of_bed(item)) if HERE in item.path.parents else -1)
 
 
@@ -124,9 +128,9 @@ def part_of_bed(item: pytest.Item) -> str:
         return "share" if about_the_share else "pack"
     if item.path.stem == "test_production":
         return "production"
-    about_accounts = any(
-        word in item.path.stem for word in ("grants", "account", "rotation", "access", "galera")
-    )
+    if item.path.stem == "test_access_flows":
+        return "access"
+    about_accounts = any(word in item.path.stem for word in ("grants", "account", "rotation", "galera"))
     return "databases" if about_accounts else "cluster"
 
 

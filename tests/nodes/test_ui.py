@@ -221,7 +221,7 @@ def test_what_somebody_changed_by_hand_is_in_the_drift_report(operator: Person, 
     open_run(operator)
     ends_as(operator, "Completed")
     open_artifact(operator, f"drift-verify-{PLATFORM}")
-    expect(operator.row("code", "web3")).to_be_visible()
+    expect(operator.row("code", "web3", "1 changed", "lib.php")).to_be_visible()
     assert operator.row("web1").count() == 0
     operator.look("drift")
     assert docker_exec("web3", "cat", f"{CODE}/current/lib.php") == "<?php // by hand\n"
