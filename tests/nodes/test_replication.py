@@ -118,6 +118,19 @@ def test_the_key_opens_nothing_else(copied: Replica) -> None:
     assert copied.bed.guest("nfs1", f"stat -c %a {folder} {folder}/id_ed25519") == "700\n600\n"
 
 
+def test_a_spare_copy_is_its_servers_own(copied: Replica) -> None:
+    """A node makes one while its release is copied: rsync hung when its hard links moved."""
+    spare = f"{CODE}/blog/releases/.{{}}-20260102030405-0123456789ab"
+    copied.bed.guest("nfs1", f"cp -al {CODE}/blog/releases/1 {spare.format('spare')}")
+    copied.bed.guest("nfs2", f"mkdir {spare.format('making')}")
+    try:
+        assert copied.sync()[1].files == 0
+        assert copied.bed.guest("nfs2", f"ls -A {CODE}/blog/releases") == f"{spare.format('making')[-35:]}\n1\n"
+    finally:
+        copied.bed.guest("nfs1", f"rm -r {spare.format('spare')}")
+        copied.bed.guest("nfs2", f"rmdir {spare.format('making')}")
+
+
 def test_nothing_goes_the_wrong_way(copied: Replica) -> None:
     """Refused by the plan, and, for a controller that is mistaken, by the receiver itself."""
     before, plan = copied.snapshot("nfs2"), copied.plan()

@@ -18,6 +18,13 @@ case $mode in
     copy) set -- "$@" --include=/.packmaster-sequence.next ;;
     *) set -- "$@" --dry-run --out-format='%i %n' ;;
 esac
+# Spare copies of a release (tasks/code/spare.py) are each server's own. A node makes one some seconds after a switch,
+# and rsync 3.2.7 hangs with -H when a directory of hard links gets another name while it is copied.
+if [ "$module" = code ]; then
+    for name in making spare; do
+        set -- "$@" --exclude="/*/releases/.$name-[0-9]*" --exclude="/*/manifests/.$name-[0-9]*"
+    done
+fi
 set -- "$@" --exclude='/.packmaster-*'
 exec flock -x -n -E 75 "/run/packmaster/copy-$share.lock" \
     rsync "$@" -e "$ssh" "$path/" "$host::$module/"
