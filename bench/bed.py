@@ -20,7 +20,7 @@ from tasks.ssh import connect, disconnect_all
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / ".packmaster" / "bench"
 PROJECT = "packmaster-bench"
-NET = os.environ.get("PACKMASTER_BENCH_NET", "10.213.43")
+NET = os.environ.get("PACKMASTER_BENCH_NET", "10.213.35")
 STATE = HOME / "bed"
 NODES_KNOWN = 8
 BED_SECONDS = 900

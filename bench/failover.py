@@ -13,7 +13,7 @@ from bench.server import Server
 
 HOME = beds.HOME / "failover"
 PROJECT = "packmaster-bench-failover"
-NET = os.environ.get("PACKMASTER_BENCH_FAILOVER_NET", "10.213.45")
+NET = os.environ.get("PACKMASTER_BENCH_FAILOVER_NET", "10.213.37")
 SERVERS = ("nfs1", "nfs2")
 NODES = ("master1", *(f"slave{number}" for number in range(1, 8)))
 

@@ -32,7 +32,7 @@ from tasks.grants.plan import plan_grants
 from tasks.grants.statements import quote_account, quote_identifier
 from tasks.grants.values import Account, SiteAccess, database_name, user_name
 
-PROJECT, NET, STATE = "packmaster-bench-grants", "10.213.44", beds.HOME / "grants"
+PROJECT, NET, STATE = "packmaster-bench-grants", "10.213.36", beds.HOME / "grants"
 SERVERS = {"mariadb": ("db", f"{NET}.20"), "mysql": ("dbmysql", f"{NET}.21")}
 ANSIBLE = beds.HOME / "ansible-mysql"
 

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from typing import Protocol
 
 import pytest
 
+from tests.nodes.bed_settings import choose_settings
 from tests.nodes.databases import (  # noqa: F401 - fixtures
     database_server,
     database_servers,
@@ -31,34 +31,7 @@ SERVICES = (*NODES, "db")
 PARTS = ("cluster", "share", "pack", "databases", "access", "production")
 KEEP = os.environ.get("PACKMASTER_KEEP", "") not in {"", "0"}
 
-
-def settings() -> dict[str, str]:
-    """What docker/nodes makes of the environment: this very bed, for whoever set it there.
-
-    Where tests run in several processes, each has a bed of its own: the second one's name ends in -1, and its
-    network is the next /24.
-    """
-    given = {"PACKMASTER_PROJECT": "packmaster-test", **os.environ}
-    worker = int(given.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    found = read_settings(given)
-    if worker:
-        net, _, last = found["PACKMASTER_NET"].rpartition(".")
-        given["PACKMASTER_PROJECT"] = f"{found['PACKMASTER_PROJECT']}-{worker}"
-        given["PACKMASTER_NET"] = f"{net}.{int(last) + worker}"
-        given.pop("PACKMASTER_STATE", None)
-        found = read_settings(given)
-    return found
-
-
-def read_settings(environment: dict[str, str]) -> dict[str, str]:
-    done = subprocess.run(
-        [ROOT / "docker" / "nodes", "env"], env=environment, capture_output=True, text=True, check=True
-    )
-    words = (word for word in shlex.split(done.stdout) if word != "export")
-    return dict(word.split("=", 1) for word in words)
-
-
-os.environ.update(settings())
+os.environ.update(choose_settings())
 PROJECT = os.environ["PACKMASTER_PROJECT"]
 NET = os.environ["PACKMASTER_NET"]
 STATE = Path(os.environ["PACKMASTER_STATE"])
