@@ -20,6 +20,7 @@ from tasks.failover import (
     Ledger,
     Situation,
     export_all,
+    find_detached,
     find_misplaced,
     move_node,
 )
@@ -56,6 +57,7 @@ def look_around(share: Share) -> Situation:
         unseen={outcome.host: outcome.error or "" for outcome in looks.unread},
         nodes=tuple(circle.nodes),
         misplaced=find_misplaced(circle.watched, looked.sample),
+        detached=find_detached(circle.watched, looked.sample),
         # A server that is only slow to look into itself serves.
         down=verdict.verdict is Verdict.HUNG and is_down(circle.watched, looked.sample),
         agreed=verdict.verdict is Verdict.HUNG and is_agreed(circle.watched, looked.sample),

@@ -6,7 +6,7 @@ from prefect import get_run_logger
 
 from tasks.failover import apply
 from tasks.failover.enlist import Enlistment, plan_enlistment, refuse_superseded
-from tasks.failover.facts import find_misplaced
+from tasks.failover.facts import find_detached, find_misplaced
 from tasks.failover.failover_plan import FailoverPlan
 from tasks.failover.plan import plan_failover
 from tasks.failover.switch import SwitchPlan, plan_switch
@@ -26,6 +26,7 @@ __all__ = [
     "SwitchPlan",
     "detach_node",
     "export_all",
+    "find_detached",
     "find_misplaced",
     "move_node",
     "plan_enlistment",

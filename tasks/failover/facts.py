@@ -20,6 +20,24 @@ def find_misplaced(watched: Watched, sample: Sample) -> Mapping[str, str]:
     return found
 
 
+def find_detached(watched: Watched, sample: Sample) -> tuple[str, ...]:
+    """Nodes that hold nothing back: their php-fpm is stopped, and what they still mount of the share comes
+    from `watched`'s server. So a switch leaves them that was killed while they paused.
+    """
+    return tuple(
+        member.name
+        for member in watched.members
+        if (sight := sample.nodes.get(member.name)) is not None
+        and sight.drained
+        and not _strays(member, sight)
+    )
+
+
+def _strays(member: Member, sight: Sight) -> bool:
+    found = ((mount, mount_at(sight.mounts, mount.point)) for mount in member.mounts if mount.kind == "nfs")
+    return any(entry is not None and entry.source != mount.source for mount, entry in found)
+
+
 def _find_wrong(member: Member, sight: Sight) -> str:
     wrong = []
     for mount in member.mounts:

@@ -83,8 +83,9 @@ def plan_switch(seen: Situation) -> SwitchPlan:
             f"{share.server.name} does not serve share {share.name}: it is {old}; {seen.witnesses}",
             "Run failover-share",
         )
-    if seen.misplaced:
-        said = "; ".join(f"{node}: {why}" for node, why in seen.misplaced.items())
+    strays = {node: why for node, why in seen.misplaced.items() if node not in seen.detached}
+    if strays:
+        said = "; ".join(f"{node}: {why}" for node, why in strays.items())
         raise PlanRefused(
             f"not every node works from {share.server.name}: {said}",
             "What they hold back would be lost. Run repair-share, or take them out with remove-node",

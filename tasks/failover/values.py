@@ -46,7 +46,7 @@ class Situation:
     `down` says that neither the controller nor a majority of the nodes that could be asked reach the server,
     `agreed` that it is a majority of all nodes; `witnesses` is that in words. `lag` is how old the standby's
     copy is in seconds (None: it never got a whole one under this epoch). `misplaced` says of each node that
-    does not use the server of the ledger what it does instead.
+    does not use the server of the ledger what it does instead; those that are `detached` write nothing there.
     """
 
     share: Share
@@ -55,6 +55,7 @@ class Situation:
     unseen: Mapping[str, str] = field(default_factory=dict)
     nodes: tuple[str, ...] = ()
     misplaced: Mapping[str, str] = field(default_factory=dict)
+    detached: tuple[str, ...] = ()
     down: bool = False
     agreed: bool = False
     witnesses: str = ""

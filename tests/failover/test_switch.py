@@ -28,6 +28,11 @@ def test_nodes_pause_before_the_server_ends_its_exports_and_go_on_after_the_othe
     assert resumed.resumed
 
 
+def test_nodes_that_a_killed_run_left_paused_do_not_stop_the_next_one() -> None:
+    plan = plan_switch(well(misplaced=dict.fromkeys(NODES, "nothing is mounted"), detached=tuple(NODES)))
+    assert plan == plan_switch(well())
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

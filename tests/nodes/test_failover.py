@@ -168,11 +168,20 @@ def test_a_server_that_was_replaced_exports_nothing_when_it_boots(failing: Faili
     assert failing.share.server.name == "nfs2"
 
 
-def test_a_planned_switch_loses_nothing_also_when_it_is_killed(failing: Failing) -> None:
+def test_a_standby_that_comes_back_is_killed_at_every_step(failing: Failing) -> None:
+    for moment in ("open_disk", "save_orphans", "carry_out", "enlist"):
+        kill_at(failing, f"flows.rejoin_standby.{moment}", "rejoin_standby")
+        assert failing.one_writable() == "nfs2"
     succeed(rejoin_standby, share=failing.share)
+    assert (failing.role("nfs1"), failing.role("nfs2")) == ("2 standby", "2 primary")
+
+
+def test_a_planned_switch_loses_nothing_also_when_it_is_killed(failing: Failing) -> None:
+    """Before the new server serves, it is its own next run that finishes it."""
     failing.load()
-    kill_at(failing, "flows.switch_share.compare", "switch_share")
-    assert failing.one_writable() == ""
+    for moment, serves in (("detach_node", "nfs2"), ("fence_server", "nfs2"), ("compare", "")):
+        kill_at(failing, f"flows.switch_share.{moment}", "switch_share")
+        assert failing.one_writable() == serves, moment
     outcomes = succeed(switch_share, share=failing.share)
     print([str(outcome) for outcome in outcomes if outcome.step == "switch"])
     time_line(failing, *NODES)
@@ -181,27 +190,40 @@ def test_a_planned_switch_loses_nothing_also_when_it_is_killed(failing: Failing)
     assert (failing.role("nfs1"), failing.role("nfs2")) == ("3 primary", "3 standby")
 
 
+def test_a_switch_that_is_killed_while_nobody_serves_is_finished_by_a_failover(failing: Failing) -> None:
+    failing.load()
+    kill_at(failing, "flows.switch_share.set_record", "switch_share")
+    assert failing.one_writable() == ""
+    assert "failover-share" in fail(switch_share, share=failing.share)
+    with approving(failing):
+        succeed(failover_share, share=failing.share)
+    assert failing.lost("nfs2") == []
+    assert failing.one_writable() == "nfs2"
+    assert [failing.sources(name) for name in NODES] == [{"nfs2"}] * 3
+    succeed(rejoin_standby, share=failing.share)
+
+
 def test_a_person_approves_and_a_node_that_cannot_be_reached_is_named(failing: Failing) -> None:
     failing.load("master1", "slave1")
     succeed(sync_standby, share=failing.share)
     time.sleep(2)
     failing.bed.unplug("slave2")
-    failing.bed.power_off("nfs1")
+    failing.bed.power_off("nfs2")
     with approving(failing):
         said = fail(failover_share, share=failing.share)
     failing.bed.plug("slave2")
     time_line(failing, "master1", "slave1")
     assert "1 host(s) failed" in said
     assert "slave2" in said
-    assert failing.one_writable() == "nfs2"
+    assert failing.one_writable() == "nfs1"
     since, told = failing.reported()
-    lost = failing.lost("nfs2")
+    lost = failing.lost("nfs1")
     assert "may be lost" in told
     assert lost, "what was written after the copy cannot be there"
     assert min(lost) > since - ROUNDING_SECONDS, (since, lost)
-    assert failing.sources("slave2") == {"nfs1"}
-    succeed(failover_share, share=failing.share)
     assert failing.sources("slave2") == {"nfs2"}
+    succeed(failover_share, share=failing.share)
+    assert failing.sources("slave2") == {"nfs1"}
 
 
 def test_a_server_that_hangs_is_fenced_over_ssh_and_of_two_failovers_one_is_done(failing: Failing) -> None:
@@ -209,7 +231,7 @@ def test_a_server_that_hangs_is_fenced_over_ssh_and_of_two_failovers_one_is_done
     succeed(rejoin_standby, share=failing.share)
     epoch = read_ledger(SHARE).epoch
     failing.set_share(automatic_failover=True)
-    failing.bed.drop_port("nfs2", 2049)
+    failing.bed.drop_port("nfs1", 2049)
     states: list[Any] = []
 
     def run() -> None:
@@ -224,19 +246,19 @@ def test_a_server_that_hangs_is_fenced_over_ssh_and_of_two_failovers_one_is_done
     assert "over SSH" in details["fence"], details
     assert sorted(state.message.startswith("Nothing changed") for state in states) == [False, True]
     failing.bed.mend()
-    assert read_ledger(SHARE) == Ledger(epoch + 1, "nfs1")
-    assert failing.one_writable() == "nfs1"
+    assert read_ledger(SHARE) == Ledger(epoch + 1, "nfs2")
+    assert failing.one_writable() == "nfs2"
 
 
 def test_a_server_that_is_cut_off_and_cannot_be_fenced_is_not_replaced(failing: Failing) -> None:
     succeed(rejoin_standby, share=failing.share)
     before = read_ledger(SHARE)
-    failing.set_fence("nfs1")
-    failing.bed.unplug("nfs1")
+    failing.set_fence("nfs2")
+    failing.bed.unplug("nfs2")
     assert "no fence command" in fail(failover_share, share=failing.share, automatic=True)
     with approving(failing):
         assert "not seen to be out of action" in fail(failover_share, share=failing.share)
-    assert (failing.one_writable(), failing.role("nfs2")) == ("", f"{before.epoch} standby")
+    assert (failing.one_writable(), failing.role("nfs1")) == ("", f"{before.epoch} standby")
     assert read_ledger(SHARE) == before
     failing.set_share(recovery_point_seconds=1)
     assert "accept_loss_seconds" in fail(failover_share, share=failing.share)
@@ -247,15 +269,15 @@ def test_one_that_a_person_says_is_off_ends_its_exports_when_it_hears_of_its_suc
     failing: Failing,
 ) -> None:
     epoch = read_ledger(SHARE).epoch
-    with approving(failing, fenced_by_hand="nfs1"):
+    with approving(failing, fenced_by_hand="nfs2"):
         succeed(failover_share, share=failing.share)
     time_line(failing, *NODES)
-    assert failing.one_writable() == "nfs2"
-    failing.bed.plug("nfs1")
-    wait_until(lambda: failing.role("nfs1") == f"{epoch} fenced", 30)
-    wait_until(lambda: not failing.exported("nfs1"), 10)
-    assert failing.one_writable() == "nfs2"
-    assert [failing.sources(name) for name in NODES] == [{"nfs2"}] * 3
+    assert failing.one_writable() == "nfs1"
+    failing.bed.plug("nfs2")
+    wait_until(lambda: failing.role("nfs2") == f"{epoch} fenced", 30)
+    wait_until(lambda: not failing.exported("nfs2"), 10)
+    assert failing.one_writable() == "nfs1"
+    assert [failing.sources(name) for name in NODES] == [{"nfs1"}] * 3
 
 
 def test_of_two_servers_that_are_off_neither_serves_alone_unless_told_so(failing: Failing) -> None:

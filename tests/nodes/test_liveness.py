@@ -155,6 +155,19 @@ def test_the_servers_disk_is_full(watching: Watching) -> None:
         watching.bed.guest("nfs1", f"rm -f {DISK}/full {DISK}/full2; sync")
 
 
+def test_the_servers_disk_hangs(watching: Watching) -> None:
+    """nfsd runs and answers, and whoever writes waits for ever: it is the server that is told of."""
+    watching.bed.guest("nfs1", f"fsfreeze -f {DISK}")
+    try:
+        found = watching.look()
+        assert found[SERVER].verdict is V.HUNG, found
+        assert found[PATH].verdict is V.OK
+        assert {found[name, SITES].verdict for name in watching.nodes} == {V.HUNG}
+        assert watching.seconds < SAMPLE_SECONDS
+    finally:
+        watching.bed.guest("nfs1", f"fsfreeze -u {DISK}")
+
+
 def test_an_export_that_is_gone_and_a_server_that_lets_nobody_in(watching: Watching) -> None:
     address = watching.bed.addresses["slave1"]
     watching.bed.guest("nfs1", f"exportfs -u {address}:{DISK}/{SHARE}/sites")
