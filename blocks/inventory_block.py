@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from copy import deepcopy
+from http import HTTPStatus
 from typing import Any, Self, TypeVar
 
 from prefect.blocks.core import Block
-from prefect.client.orchestration import get_client
-from prefect.exceptions import ObjectNotFound
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import BlockDocument
+from prefect.exceptions import PrefectHTTPStatusError
 
 from tasks.errors import PlanRefused
 
@@ -72,12 +73,9 @@ class InventoryBlock(Block):
     def find_all(cls) -> dict[str, Self]:
         """Every block of this type by name, asked for at once: one client and one request for 200 of them."""
         found: dict[str, Self] = {}
-        # A type that nobody registered yet has no blocks.
-        with get_client(sync_client=True) as client, suppress(ObjectNotFound):
+        with get_client(sync_client=True) as client:
             while True:
-                page = client.read_block_documents_by_type(
-                    cls.get_block_type_slug(), offset=len(found), limit=PAGE, include_secrets=True
-                )
+                page = _read_page(client, cls.get_block_type_slug(), len(found))
                 found |= {str(each.name): _as_loaded(cls, cls._from_block_document(each)) for each in page}
                 if len(page) < PAGE:
                     break
@@ -99,6 +97,16 @@ class InventoryBlock(Block):
         except ValueError as missing:
             if "Unable to find block document" not in str(missing):
                 raise
+
+
+def _read_page(client: SyncPrefectClient, slug: str, first: int) -> list[BlockDocument]:
+    """PAGE blocks of a type from the first one asked for. A type that nobody registered yet has none."""
+    try:
+        return client.read_block_documents_by_type(slug, offset=first, limit=PAGE, include_secrets=True)
+    except PrefectHTTPStatusError as answered:
+        if answered.response.status_code != HTTPStatus.NOT_FOUND:
+            raise
+        return []
 
 
 def as_field_check(check: Callable[[T], object]) -> Callable[[T], T]:

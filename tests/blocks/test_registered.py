@@ -209,3 +209,13 @@ def test_a_server_that_is_its_own_standby_is_refused(pack: Pack) -> None:
     share = save_share("blk-alone", "blk-nfs", standby=NfsServer.load("blk-nfs"))
     with pytest.raises(PlanRefused, match="cannot be its own standby"):
         share.resolve()
+
+
+def test_of_a_type_that_nobody_registered_there_are_none(prefect_server: str) -> None:
+    """So a failover does not end in an error on a server that has no site yet."""
+
+    class Unheard(WebServer):
+        _block_type_slug = "packmaster-unheard"
+
+    assert Unheard.find_all() == {}
+    assert Unheard.find("anything") is None
