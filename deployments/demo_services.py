@@ -60,12 +60,14 @@ class Services:
             self._spawn("worker", "prefect", "worker", "start", "--pool", POOL, "--name", "demo")
 
     def stop(self) -> None:
-        """Stop the worker and the server that `start` started."""
+        """Stop the worker, with the runs it is at, and the server that `start` started."""
         for name in ("worker", "server"):
             pid = self._pid(name)
             if pid is not None:
                 say(f"stopping the demo's Prefect {name}")
-                _stop_group(pid)
+                runs = find_children(pid)
+                for group in (pid, *runs):
+                    stop_group(group)
             self._pid_file(name).unlink(missing_ok=True)
 
     def run_command(self, *arguments: str) -> None:
@@ -154,14 +156,32 @@ def _private(path: Path) -> Iterator[Any]:
         yield stream
 
 
-def _stop_group(pid: int) -> None:
-    """End a process group, politely first; returns when it is gone."""
+def find_children(pid: int) -> list[int]:
+    """What a process started and is not over. A worker gives each flow run a session of its own, which would
+    go on for minutes without a server to tell anything to.
+    """
+    numbers = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+    return [number for number in numbers if _read_stat(number)[1:] == [str(pid)]]
+
+
+def stop_group(pid: int) -> None:
+    """End a process group, politely first; returns when its first process is gone."""
     for kind in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(pid, kind)
         except ProcessLookupError:
             return
         for _ in range(100):
-            if not Path(f"/proc/{pid}").exists():
+            if _read_stat(pid)[:1] in ([], ["Z"]):
                 return
             time.sleep(0.1)
+
+
+def _read_stat(pid: int) -> list[str]:
+    """A process's state and its parent; nothing when there is none. Before them stands the command's name,
+    which may hold anything: proc(5).
+    """
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except OSError:
+        return []
