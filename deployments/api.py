@@ -31,6 +31,15 @@ class Api:
         answer = self._ask("GET", f"/block_types/slug/{block_type}/block_documents/name/{name}")
         return {"$ref": {"block_document_id": answer.json()["id"]}}
 
+    def fields(self, block_type: str, name: str) -> dict[str, Any]:
+        """What a block is registered with, secrets hidden; nothing where there is none of that name."""
+        listed = {
+            "block_types": {"slug": {"any_": [block_type]}},
+            "block_documents": {"name": {"any_": [name]}},
+        }
+        found = self._ask("POST", "/block_documents/filter", listed).json()
+        return dict(found[0]["data"]) if found else {}
+
     def run(self, flow: str, parameters: Mapping[str, Any]) -> str:
         """Trigger a deployment and follow the run to its end; its message, or PackmasterError."""
         return self.finish(flow, self.start(flow, parameters))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from deployments.api import Api
-from deployments.demo_pack import KINDS, LAST_OCTET, PACK, container_of, run_on, write_inventory
+from deployments.demo_pack import EARLY, KINDS, LAST_OCTET, LATE, PACK, container_of, run_on, write_inventory
 from deployments.demo_services import Services
 from deployments.demo_site import PACK_SITE, read_page, say
 from tasks.errors import PackmasterError
@@ -66,7 +66,7 @@ def run_failover(services: Services, net: str) -> None:
     """
     services.start()
     api = services.api()
-    services.run_command("inventory", "apply", str(write_inventory(services.state, net)))
+    services.run_command("inventory", "apply", str(write_inventory(services.state, net, (EARLY, LATE))))
     api.run("provision-pack", {"pack": api.reference("packmaster-pack", PACK)})
     share = {"share": api.reference("packmaster-share", SHARE)}
     api.run("sync-standby", share)

@@ -7,6 +7,7 @@ import platform
 import stat
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from deployments.demo_services import Services
@@ -17,6 +18,8 @@ PACK, PLATFORM = "farm", "farm-blog"
 SOURCE = Path(".packmaster/sources/wordpress").resolve()
 SERVERS = ("nfs1", "nfs2")
 KINDS = {"master1": "apache", "slave1": "apache", "slave2": "nginx"}
+# The second one joins when there is a site already: that is when Aegir forgot the site's database.
+EARLY, LATE = "slave1", "slave2"
 LAST_OCTET = {"nfs1": 61, "nfs2": 62, "master1": 71, "slave1": 72, "slave2": 73}
 LOOK_SECONDS = 60
 # A file that was looked for before it was there may be missed for as long as NFS remembers that.
@@ -34,14 +37,15 @@ def find_obstacle() -> str:
 
 
 def run_pack(services: Services, net: str) -> None:
-    """Provide the pack and put a site on it, which answers through its master and both slaves.
+    """Provide the pack, put a site on it, and add a slave: it answers through the master and both slaves.
 
     Raises PackmasterError naming what failed.
     """
     started = time.monotonic()
     services.start()
-    services.register(write_inventory(services.state, net))
     api = services.api()
+    members = api.fields("packmaster-pack", PACK).get("slaves", [EARLY])
+    services.register(write_inventory(services.state, net, members))
     pack = api.reference("packmaster-pack", PACK)
     api.run("provision-pack", {"pack": pack})
     wanted = {"platform": PLATFORM, "target": pack, "source": str(SOURCE), "profile": "wordpress"}
@@ -49,11 +53,12 @@ def run_pack(services: Services, net: str) -> None:
     blog = api.reference("packmaster-platform", PLATFORM)
     database = api.reference("packmaster-database-server", "db1")
     api.run("add-site", {"uri": PACK_SITE, "platform": blog, "database": database, "title": TITLE})
+    api.run("add-node", {"target": pack, "server": LATE})
     api.run("verify-platform", {"platform": blog})
     report(services, net, started)
 
 
-def write_inventory(state: Path, net: str) -> Path:
+def write_inventory(state: Path, net: str, slaves: Sequence[str]) -> Path:
     """Describe the pack as an operator would, beside what the inventory of the cluster has."""
     keys = dict(line.split(",", 1) for line in (state / "known_hosts").read_text().splitlines() if line)
     lines = ["nfs_servers:"]
@@ -70,7 +75,7 @@ def write_inventory(state: Path, net: str) -> Path:
         "packs:",
         f"  {PACK}:",
         "    master: master1",
-        "    slaves: [slave1, slave2]",
+        f"    slaves: [{', '.join(slaves)}]",
         "    share: files",
     ]
     path = state / "inventory-pack.yaml"
