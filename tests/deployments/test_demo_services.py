@@ -1,12 +1,22 @@
-"""What the demo started ends with it."""
+"""What the demo started ends with it, and what somebody else started is left alone."""
 
 from __future__ import annotations
 
+import http.server
+import importlib
 import signal
 import subprocess
+import sys
+import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
-from deployments.demo_services import find_children, stop_group
+import pytest
+from prefect.settings import Settings
+
+from deployments.demo_services import SERVER_SETTINGS, Services, find_children, stop_group
+from tasks.errors import PackmasterError
 
 
 def test_a_worker_is_stopped_with_the_runs_it_is_at() -> None:
@@ -26,3 +36,58 @@ def test_a_worker_is_stopped_with_the_runs_it_is_at() -> None:
         )
         # One that has ended may wait for a PID 1 that does not care for it.
         assert state.stdout[:1] in {"", "Z"}
+
+
+def test_the_servers_settings_are_ones_that_prefect_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ignores what it does not know."""
+    for name, value in SERVER_SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert set(SERVER_SETTINGS) <= set(settings.to_environment_variables(exclude_unset=True))
+    assert settings.server.services.db_vacuum.enabled_vacuum_types == {"events", "flow_runs", "orphans"}
+    assert importlib.import_module(settings.server.concurrency.lease_storage).ConcurrencyLeaseStorage
+
+
+class Healthy(http.server.BaseHTTPRequestHandler):
+    """As much of a Prefect server as is asked whether one is there."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/api/health" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """The port at which somebody answers as a Prefect server."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Healthy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+def test_somebody_elses_server_is_not_taken_for_the_demos(port: int, tmp_path: Path) -> None:
+    """Whoever has web servers of the demo's names registered there would lose them."""
+    services = Services(tmp_path, port)
+    with pytest.raises(
+        PackmasterError, match=f"did not start answers.*PACKMASTER_UI_PORT={port + 1} make demo"
+    ):
+        services.start()
+    assert not list(tmp_path.iterdir())
+    wait = [sys.executable, "-c", "input()", "prefect", "server", "start", "--port"]
+    for other, ours in ((port, True), (port + 1, False)):
+        process = subprocess.Popen([*wait, str(other)], stdin=subprocess.PIPE)
+        (tmp_path / "server.pid").write_text(str(process.pid))
+        try:
+            if ours:
+                assert services.finds_own_server()
+            else:
+                with pytest.raises(PackmasterError, match="did not start"):
+                    services.finds_own_server()
+        finally:
+            process.kill()
+            process.wait()
+    # One that has ended, whoever has its number now.
+    with pytest.raises(PackmasterError, match="did not start"):
+        services.finds_own_server()
