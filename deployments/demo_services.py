@@ -50,7 +50,16 @@ class Services:
         self.api_url = f"{self.ui}/api"
 
     def start(self) -> None:
-        """Start server and worker where they are not running; both answer afterwards.
+        """Start server and worker where they are not running; both answer afterwards."""
+        self.start_server()
+        say("registering block types, work pool and deployments (packmaster bootstrap)")
+        self.run_command("bootstrap", "--pool", POOL)
+        if self._pid("worker") is None:
+            say(f"starting a worker (log: {self.state}/worker.log)")
+            self._spawn("worker", "prefect", "worker", "start", "--pool", POOL, "--name", "demo")
+
+    def start_server(self) -> None:
+        """Start the server where it is not running; it answers afterwards.
 
         Raises PackmasterError when somebody else's server answers there: the demo's blocks would replace its.
         """
@@ -61,11 +70,6 @@ class Services:
             say(f"starting the Prefect server, its UI at {self.ui} (log: {self.state}/server.log)")
             self._spawn("server", "prefect", "server", "start", "--port", str(self.port))
             self._wait("the Prefect server", self._answers)
-        say("registering block types, work pool and deployments (packmaster bootstrap)")
-        self.run_command("bootstrap", "--pool", POOL)
-        if self._pid("worker") is None:
-            say(f"starting a worker (log: {self.state}/worker.log)")
-            self._spawn("worker", "prefect", "worker", "start", "--pool", POOL, "--name", "demo")
 
     def stop(self) -> None:
         """Stop the worker, with the runs it is at, and the server that `start` started."""
@@ -81,7 +85,7 @@ class Services:
     def run_command(self, *arguments: str) -> None:
         """Run the packmaster command against the demo's server; raises PackmasterError when it fails."""
         command = [sys.executable, "-m", "deployments.cli", *arguments]
-        done = subprocess.run(command, env=self._environment(), check=False, timeout=START_SECONDS * 2)
+        done = subprocess.run(command, env=self.environment(), check=False, timeout=START_SECONDS * 2)
         if done.returncode != 0:
             raise PackmasterError(f"`packmaster {' '.join(arguments)}` failed; its message is above")
 
@@ -102,7 +106,8 @@ class Services:
         answer.raise_for_status()
         return str(answer.json()["data"]["admin_password"])
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """What the server, the worker and the packmaster command are started with."""
         key_file = self.state / "encryption_key"
         if not key_file.exists():
             with _private(key_file) as stream:
@@ -139,7 +144,7 @@ class Services:
         with (self.state / f"{name}.log").open("ab") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
-                env=self._environment(),
+                env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
