@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import smtplib
+import ssl
 from email.message import EmailMessage
 
 from prefect.blocks.abstract import NotificationBlock
@@ -37,7 +38,10 @@ class Mail(NotificationBlock):
         default=SecretStr(""), title="Password", description="The account's password."
     )
     start_tls: bool = Field(
-        default=True, title="STARTTLS", description="Encrypt before anything is said; off for a local relay."
+        default=True,
+        title="STARTTLS",
+        description="Encrypt before anything is said, to a server whose certificate is valid for its name; "
+        "off for a local relay.",
     )
     sender: str = Field(default="", title="Sender", description="The address that messages come from.")
     recipients: list[str] = Field(
@@ -45,7 +49,7 @@ class Mail(NotificationBlock):
     )
 
     async def notify(self, body: str, subject: str | None = None) -> None:
-        """The message was handed to the mail server; raises smtplib's or the socket's own error."""
+        """The message was handed to the mail server; raises smtplib's, ssl's or the socket's own error."""
         message = EmailMessage()
         message["From"], message["To"] = self.sender, ", ".join(self.recipients)
         message["Subject"] = " ".join((subject or "Packmaster").split())
@@ -55,7 +59,8 @@ class Mail(NotificationBlock):
     def _send(self, message: EmailMessage) -> None:
         with smtplib.SMTP(self.server, self.port, timeout=TIMEOUT_SECONDS) as connection:
             if self.start_tls:
-                connection.starttls()
+                # Without a context, smtplib believes whoever answers.
+                connection.starttls(context=ssl.create_default_context())
             if self.user:
                 connection.login(self.user, self.password.get_secret_value())
             connection.send_message(message)

@@ -36,6 +36,7 @@ def inventory() -> None:
     """Register servers, clusters, platforms and sites from a YAML file."""
 
 
+POOL_HELP = "default: that of the last bootstrap, or packmaster"
 INVENTORY_FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
@@ -44,8 +45,10 @@ INVENTORY_FILE = click.argument("file", type=click.Path(exists=True, dir_okay=Fa
 @click.option("--dry-run", is_flag=True, help="Show what would change and stop.")
 def apply_inventory(file: Path, dry_run: bool) -> None:
     """Register or update what FILE names, and show what changed. Nothing is removed."""
+    from deployments.connection import require_server
     from deployments.inventory import build_blocks, plan_changes, read_inventory, save_blocks
 
+    require_server()
     entries = read_inventory(file)
     blocks = build_blocks(entries)
     changes = plan_changes(blocks)
@@ -86,22 +89,21 @@ def scan_host_keys(file: Path, write: bool) -> None:
 
 
 @main.command()
-@click.option("--pool", default="packmaster", show_default=True, help="The work pool that runs our flows.")
+@click.option("--pool", help=f"The work pool that runs our flows; {POOL_HELP}.")
 @click.option("--pool-type", default="process", show_default=True, help="What kind, when it has to be made.")
 @click.option("--dry-run", is_flag=True, help="Show what would change and stop.")
 @click.option("--reset-switches", is_flag=True, help="Switch on what was switched off in the UI.")
-def bootstrap(pool: str, pool_type: str, dry_run: bool, reset_switches: bool) -> None:
+def bootstrap(pool: str | None, pool_type: str, dry_run: bool, reset_switches: bool) -> None:
     """Make a Prefect server ready: block types, work pool, deployments, schedules, automations, locks.
 
     Shows what it changes. Safe to repeat, also after the inventory or Packmaster changed: it updates what
     differs and removes what is gone, never what somebody else made or switched off.
     """
-    from prefect.client.orchestration import get_client
+    from deployments.bootstrap import apply_steps, find_pool, plan_server
+    from deployments.connection import connect
 
-    from deployments.bootstrap import apply_steps, plan_server
-
-    with get_client(sync_client=True) as client:
-        plan = plan_server(client, pool, reset_switches=reset_switches)
+    with connect() as client:
+        plan = plan_server(client, pool or find_pool(client), reset_switches=reset_switches)
     click.echo(str(plan))
     if not dry_run:
         apply_steps(plan, pool_type)
@@ -109,9 +111,9 @@ def bootstrap(pool: str, pool_type: str, dry_run: bool, reset_switches: bool) ->
 
 
 @main.command()
-@click.option("--pool", default="packmaster", show_default=True, help="The work pool that runs our flows.")
+@click.option("--pool", help=f"The work pool that runs our flows; {POOL_HELP}.")
 @click.option("--machine-only", is_flag=True, help="Look at this machine and ask no server.")
-def doctor(pool: str, machine_only: bool) -> None:
+def doctor(pool: str | None, machine_only: bool) -> None:
     """Say what is missing on this machine and on the Prefect server, and what to do next.
 
     Changes nothing. Exit status 1 when something is missing; a note is none.
@@ -128,7 +130,7 @@ def doctor(pool: str, machine_only: bool) -> None:
 
 
 @main.command()
-@click.option("--pool", default="packmaster", show_default=True, help="The work pool whose runs it takes.")
+@click.option("--pool", help=f"The work pool whose runs it takes; {POOL_HELP}.")
 @click.option("--name", default=None, help="What it is called in the UI.")
 @click.option("--limit", default=8, show_default=True, type=click.IntRange(min=1), help="Runs at once.")
 @click.option(
@@ -136,15 +138,19 @@ def doctor(pool: str, machine_only: bool) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="A file that is touched whenever the server was asked, for a health check.",
 )
-def worker(pool: str, name: str | None, limit: int, alive_file: Path | None) -> None:
+def worker(pool: str | None, name: str | None, limit: int, alive_file: Path | None) -> None:
     """Run flows here, as `prefect worker start` does, and end none of them when told to stop.
 
     SIGTERM: no more runs are taken, and it leaves when the last of its own has ended.
     """
     import asyncio
 
+    from deployments.bootstrap import find_pool
+    from deployments.connection import connect
     from deployments.worker import serve
 
+    with connect() as client:
+        pool = pool or find_pool(client)
     asyncio.run(serve(pool, name, limit, alive_file))
 
 

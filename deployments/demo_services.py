@@ -23,9 +23,14 @@ from tasks.errors import PackmasterError
 
 POOL = "packmaster"
 START_SECONDS = 180
-# The recorder's defaults of 1 make the UI lag a minute behind a few thousand task runs.
 SERVER_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # Kept in memory, the locks that runs hold would stay taken for ever after a restart.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # check-share runs each minute: runs that ended two weeks ago go, with their logs and tables.
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": "1209600",
+    # The recorder's defaults of 1 make the UI lag a minute behind a few thousand task runs.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
@@ -46,18 +51,25 @@ class Services:
 
     def start(self) -> None:
         """Start server and worker where they are not running; both answer afterwards."""
-        self.state.mkdir(parents=True, exist_ok=True)
-        if self._answers():
-            say(f"a Prefect server answers at {self.ui}: it is used as it is")
-        else:
-            say(f"starting the Prefect server, its UI at {self.ui} (log: {self.state}/server.log)")
-            self._spawn("server", "prefect", "server", "start", "--port", str(self.port))
-            self._wait("the Prefect server", self._answers)
+        self.start_server()
         say("registering block types, work pool and deployments (packmaster bootstrap)")
         self.run_command("bootstrap", "--pool", POOL)
         if self._pid("worker") is None:
             say(f"starting a worker (log: {self.state}/worker.log)")
             self._spawn("worker", "prefect", "worker", "start", "--pool", POOL, "--name", "demo")
+
+    def start_server(self) -> None:
+        """Start the server where it is not running; it answers afterwards.
+
+        Raises PackmasterError when somebody else's server answers there: the demo's blocks would replace its.
+        """
+        self.state.mkdir(parents=True, exist_ok=True)
+        if self.finds_own_server():
+            say(f"the demo's Prefect server answers at {self.ui}")
+        else:
+            say(f"starting the Prefect server, its UI at {self.ui} (log: {self.state}/server.log)")
+            self._spawn("server", "prefect", "server", "start", "--port", str(self.port))
+            self._wait("the Prefect server", self._answers)
 
     def stop(self) -> None:
         """Stop the worker, with the runs it is at, and the server that `start` started."""
@@ -73,7 +85,7 @@ class Services:
     def run_command(self, *arguments: str) -> None:
         """Run the packmaster command against the demo's server; raises PackmasterError when it fails."""
         command = [sys.executable, "-m", "deployments.cli", *arguments]
-        done = subprocess.run(command, env=self._environment(), check=False, timeout=START_SECONDS * 2)
+        done = subprocess.run(command, env=self.environment(), check=False, timeout=START_SECONDS * 2)
         if done.returncode != 0:
             raise PackmasterError(f"`packmaster {' '.join(arguments)}` failed; its message is above")
 
@@ -94,7 +106,8 @@ class Services:
         answer.raise_for_status()
         return str(answer.json()["data"]["admin_password"])
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """What the server, the worker and the packmaster command are started with."""
         key_file = self.state / "encryption_key"
         if not key_file.exists():
             with _private(key_file) as stream:
@@ -109,6 +122,18 @@ class Services:
         }
         return {**os.environ, **SERVER_SETTINGS, **mine}
 
+    def finds_own_server(self) -> bool:
+        """Whether the server that the demo started answers; raises PackmasterError when it is another one."""
+        if not self._answers():
+            return False
+        pid = self._pid("server")
+        if pid is None or str(self.port) not in _read_command(pid):
+            raise PackmasterError(
+                f"a Prefect server that this demo did not start answers at {self.ui}. "
+                f"Stop it, or choose another port: PACKMASTER_UI_PORT={self.port + 1} make demo"
+            )
+        return True
+
     def _answers(self) -> bool:
         try:
             return httpx.get(f"{self.api_url}/health", timeout=5).status_code == 200
@@ -119,7 +144,7 @@ class Services:
         with (self.state / f"{name}.log").open("ab") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
-                env=self._environment(),
+                env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -143,10 +168,9 @@ class Services:
         """The process id of our child when it is still that process, and not another that got its number."""
         try:
             pid = int(self._pid_file(name).read_text(encoding="ascii"))
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
         except (OSError, ValueError):
             return None
-        return pid if b"prefect" in command and name.encode() in command else None
+        return pid if {"prefect", name} <= set(_read_command(pid)) else None
 
 
 @contextmanager
@@ -175,6 +199,14 @@ def stop_group(pid: int) -> None:
             if _read_stat(pid)[:1] in ([], ["Z"]):
                 return
             time.sleep(0.1)
+
+
+def _read_command(pid: int) -> list[str]:
+    """A process's command line, word by word; nothing when there is none."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
+    except OSError:
+        return []
 
 
 def _read_stat(pid: int) -> list[str]:

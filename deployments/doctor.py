@@ -9,20 +9,25 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 import prefect
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
-from deployments.bootstrap import BootstrapPlan, plan_server
+from deployments.bootstrap import BootstrapPlan, find_pool, plan_server
 from deployments.bootstrap.facts import find_filled_in, read_automations
+from deployments.connection import NAME_ONE, NO_SERVER, connect, is_named
+from flows.locks import find_stuck
 from tasks.errors import PackmasterError
 
 Verdict = Literal["ok", "note", "missing"]
 PYTHON = ((3, 11), (3, 14))
 SECONDS = 10
+# Where a server keeps who holds which lock: Prefect's default, and what outlives it.
+IN_MEMORY = "prefect.server.concurrency.lease_storage.memory"
+IN_FILES = "prefect.server.concurrency.lease_storage.filesystem"
 # A program, how it tells its version, and the oldest one that does what is asked of it.
 PROGRAMS: Mapping[str, tuple[str, tuple[int, ...], str]] = {
     "ssh": ("-V", (8, 0), "openssh-client"),
@@ -77,9 +82,12 @@ def judge_program(name: str, said: str | None, needed: tuple[int, ...], package:
     return Finding(name, "ok", said)
 
 
-def examine_server(pool: str) -> Iterator[Finding]:
-    """What the Prefect server of the current profile has; one that lets nobody in is asked nothing else."""
-    with get_client(sync_client=True) as client:
+def examine_server(pool: str | None) -> Iterator[Finding]:
+    """What the Prefect server that is named has; one that lets nobody in is asked nothing else."""
+    if not is_named():
+        yield Finding("server", "missing", NO_SERVER, NAME_ONE)
+        return
+    with connect() as client:
         url = str(client.api_url)
         problem = client.api_healthcheck()
         if problem is not None:
@@ -88,6 +96,7 @@ def examine_server(pool: str) -> Iterator[Finding]:
             return
         try:
             yield judge_version(url, client.api_version())
+            pool = pool or find_pool(client)
             plan = plan_server(client, pool)
         except PrefectHTTPStatusError as refused:
             yield judge_refusal(url, refused.response.status_code)
@@ -97,6 +106,8 @@ def examine_server(pool: str) -> Iterator[Finding]:
             return
         yield from judge_plan(plan, pool)
         yield examine_pool(client, pool)
+        yield from examine_locks(client)
+        yield from judge_settings(client.request("GET", "/admin/settings").json())
         yield from examine_automations(client)
 
 
@@ -154,6 +165,31 @@ def examine_pool(client: SyncPrefectClient, pool: str) -> Finding:
     return Finding("worker", "ok", f"{', '.join(live)} on the pool {pool}")
 
 
+def examine_locks(client: SyncPrefectClient) -> Iterator[Finding]:
+    """Whether there are locks that nobody is going to let go, so that whoever wants them waits in vain."""
+    for name in find_stuck(client):
+        yield Finding(
+            f"lock {name}",
+            "missing",
+            "is taken, and no run that goes on holds it",
+            "If it is so in two minutes, and no process of a run that had it is at work any more: "
+            f"prefect gcl update {name} --active-slots 0",
+        )
+
+
+def judge_settings(settings: Mapping[str, Any]) -> Iterator[Finding]:
+    """What Prefect ships for a trial, and not for a server that is restarted and grows old."""
+    server = settings["server"]
+    if server["concurrency"]["lease_storage"] == IN_MEMORY:
+        text = "when the server is restarted, the locks that runs hold stay taken for ever"
+        remedy = f"Start the server with PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE={IN_FILES}"
+        yield Finding("settings", "note", text, remedy)
+    kept = server["services"]["db_vacuum"]["enabled"]
+    if kept is not True and "flow_runs" not in (kept or ()):
+        remedy = "Start the server with PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED=events,flow_runs"
+        yield Finding("settings", "note", "runs, with their logs and tables, are kept for ever", remedy)
+
+
 def examine_automations(client: SyncPrefectClient) -> Iterator[Finding]:
     """Whether they are on, and whether anybody is told of a failed night."""
     found = read_automations(client)
@@ -170,7 +206,7 @@ def examine_automations(client: SyncPrefectClient) -> Iterator[Finding]:
         yield Finding("telling", "note", text, remedy)
 
 
-def examine(pool: str, *, server: bool = True) -> Iterator[Finding]:
+def examine(pool: str | None, *, server: bool = True) -> Iterator[Finding]:
     """Everything; a server that goes away meanwhile is a finding and no error."""
     yield from examine_machine()
     if not server:

@@ -88,7 +88,7 @@ def watch_over(circle: Circle) -> tuple[bool, str]:
         table=looked.watch.as_rows(),
         description=f"**Share {name}** {text} {looked.samples} sample(s).",
     )
-    if changes:
+    if changes or not before.rows:
         refresh_quietly()
     return not looked.watch.unhealthy, text
 

@@ -75,6 +75,25 @@ def read_limits(client: SyncPrefectClient) -> dict[str, GlobalConcurrencyLimitRe
     return existing
 
 
+def find_stuck(client: SyncPrefectClient) -> tuple[str, ...]:
+    """The locks that are taken, and that no run which goes on has written down.
+
+    Looked at twice: a run writes a moment after it took them, and may end between two questions.
+    """
+    stuck = _list_unheld(client)
+    if stuck:
+        time.sleep(LOOK_SECONDS)
+        stuck &= _list_unheld(client)
+    return tuple(sorted(stuck))
+
+
+def _list_unheld(client: SyncPrefectClient) -> set[str]:
+    ours = tuple(f"{PREFIX}-{kind}-" for kind in KINDS)
+    limits = read_limits(client).items()
+    taken = {name for name, limit in limits if name.startswith(ours) and limit.active_slots}
+    return taken - {name for _, name, _ in _list_holders(client)}
+
+
 def _take(client: SyncPrefectClient, names: list[str], about: str) -> ExitStack:
     """The locks are held, by nobody else, until the stack is closed; raises Unreachable when that is late."""
     ends = time.monotonic() + WAIT_SECONDS

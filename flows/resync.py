@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
@@ -20,12 +22,15 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import flow_run as this_run
+from prefect.states import Cancelled
 
 from blocks import Cluster, Pack, Platform, WebServer
 from blocks.inventory_block import InventoryBlock
 from tasks.outcome import Outcome
 
 POLL_SECONDS = 2.0
+# A server that is restarted is back within these.
+TRIES, PAUSE_SECONDS = 5, 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,40 +107,76 @@ def run_bounded(jobs: Sequence[Job], at_once: int, seconds: float) -> tuple[Repo
         future = resync.submit(job, seconds)
         started.append(future)
         waiting.add(future)
-    return tuple(future.result() for future in started)
+    return tuple(collect(job, future) for job, future in zip(jobs, started, strict=True))
+
+
+def collect(job: Job, future: PrefectFuture[Report]) -> Report:
+    """The job's report; of one that broke off, that it did. The others' are not lost with it."""
+    found = future.result(raise_on_failure=False)
+    return found if isinstance(found, Report) else Report(job, error=f"it could not be followed: {found!r}")
 
 
 @task(name="resync", task_run_name="resync {job.title}", cache_policy=NO_CACHE, persist_result=False)
 def resync(job: Job, seconds: float) -> Report:
-    """The job's run has ended, well or not, or was not waited for any longer."""
+    """What became of the job's run, however it ended. No error of the server is raised."""
     try:
-        run = run_deployment(
-            f"{job.deployment}/{job.deployment}",
-            parameters=dict(job.parameters),
-            flow_run_name=f"resync {job.title}",
-            timeout=seconds,
-            poll_interval=POLL_SECONDS,
-            # A task that is tried again after a lost answer goes on with the run that it started.
-            idempotency_key=f"{this_run.get_id()}-{job.kind}-{job.name}",
-        )
+        run = follow(job, seconds)
+        report = Report(job, run.name, read_rows(run), judge(run, seconds))
     except ObjectNotFound:
         return Report(job, error=f"there is no deployment {job.deployment}; run `packmaster bootstrap`")
     except PrefectHTTPStatusError as refused:
         return Report(job, error=f"the server refused the run: {refused.response.text[:500]}")
-    if not isinstance(run, FlowRun):
-        raise TypeError(f"run_deployment returned {type(run).__name__}")
-    report = Report(job, run.name, read_rows(run), judge(run, seconds))
+    except httpx.HTTPError as lost:
+        text = f"the server was away for too long ({lost!r}); the run `{name_run(job)}` may go on"
+        return Report(job, error=text)
     get_run_logger().info("%s", report.as_outcome())
     return report
 
 
+def follow(job: Job, seconds: float) -> FlowRun:
+    """The job's run when it has ended, or `seconds` later; a server that is away meanwhile is asked again.
+
+    Raises httpx's own error when that is of no use.
+    """
+    ends = time.monotonic() + seconds
+    for tries_left in reversed(range(TRIES)):
+        try:
+            run = run_deployment(
+                f"{job.deployment}/{job.deployment}",
+                parameters=dict(job.parameters),
+                flow_run_name=name_run(job),
+                timeout=max(ends - time.monotonic(), 0),
+                poll_interval=POLL_SECONDS,
+                # Asked again after a lost answer, the server goes on with the run that it started.
+                idempotency_key=f"{this_run.get_id()}-{job.kind}-{job.name}",
+            )
+            break
+        except httpx.TransportError as silent:
+            if not tries_left:
+                raise
+            get_run_logger().warning("the Prefect server is asked again about %s: %r", job.title, silent)
+            time.sleep(PAUSE_SECONDS)
+    if not isinstance(run, FlowRun):
+        raise TypeError(f"run_deployment returned {type(run).__name__}")
+    return run
+
+
+def name_run(job: Job) -> str:
+    """What the job's run is called in the UI."""
+    return f"resync {job.title}"
+
+
 def judge(run: FlowRun, seconds: float) -> str:
-    """Why the run did not end well, or nothing."""
+    """Why the run did not end well, or nothing. One that never began is cancelled: it would come too late."""
     state = run.state
-    if state is None or not state.is_final():
-        seen = "no worker took it" if run.start_time is None else "it is still running"
-        return f"it did not end within {seconds:.0f} s: {seen}"
-    return "" if state.is_completed() else f"{state.name}: {state.message or 'without a message'}"
+    if state is not None and state.is_final():
+        return "" if state.is_completed() else f"{state.name}: {state.message or 'without a message'}"
+    late = f"it did not end within {seconds:.0f} s: "
+    if run.start_time is not None:
+        return f"{late}the run `{run.name}` is still running"
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run.id, Cancelled(message="resync-all waits for it no longer"))
+    return f"{late}no worker took it, so it was cancelled"
 
 
 def read_rows(run: FlowRun) -> tuple[Mapping[str, str], ...]:

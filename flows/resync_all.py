@@ -11,7 +11,8 @@ Rollback: none needed for what it reports; see verify-platform for what it repai
 Safe to re-run? Yes, at any time; its runs wait for whatever works on the same machines.
 3 a.m.: nothing is broken by a difference: sites are served as before. Read the table in the morning: each
     row says where, what, and which run found it. A run that failed is named with its message; the others
-    are done. `no worker took it` means that the worker is dead, or runs only one at a time (it needs two).
+    are done. `no worker took it` means that the worker is dead, or runs only one at a time (it needs two);
+    such a run is cancelled. One that `is still running` is not: it is named, and holds its locks.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from flows.operation import operation
-from flows.overview import refresh_overview
+from flows.overview import refresh_quietly
 from flows.prepare_server import UnixId
 from flows.publish import announce, conclude, publish_table
 from flows.resync import Report, list_jobs, run_bounded
@@ -56,7 +57,7 @@ def resync_all(
     jobs = list_jobs(uid, gid, every_file=every_file, dry_run=dry_run)
     reports = run_bounded(jobs, at_once, minutes * 60)
     rows = publish_report(reports)
-    refresh_overview()
+    refresh_quietly()
     state = conclude(ABOUT, Outcomes(tuple(report.as_outcome() for report in reports)))
     left = sum(row["result"] == "reported" for row in rows)
     if fail_on_drift and left:

@@ -10,12 +10,12 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from deployments.bootstrap.apply import Applier
 from deployments.bootstrap.desired import describe_server
-from deployments.bootstrap.facts import find_filled_in, find_locks, read_server
+from deployments.bootstrap.facts import find_filled_in, find_locks, find_pool, read_server
 from deployments.bootstrap.plan import BootstrapPlan, Step, plan_bootstrap
 from deployments.definitions import read_automations, read_deployments
 from tasks.errors import PackmasterError
 
-__all__ = ["BootstrapPlan", "apply_steps", "plan_server"]
+__all__ = ["BootstrapPlan", "apply_steps", "find_pool", "plan_server"]
 
 
 def plan_server(client: SyncPrefectClient, pool: str, *, reset_switches: bool = False) -> BootstrapPlan:

@@ -17,6 +17,7 @@ from flows.locks import lock_name
 
 VERSION = version("packmaster")
 VARIABLE = "packmaster"
+DEFAULT_POOL = "packmaster"
 MARK = "packmaster"
 ALL_BLOCK_TYPES: tuple[type[Block], ...] = (*BLOCK_TYPES, Mail, Webhook)
 # The blocks through which something is told to somebody, empty at first.

@@ -22,6 +22,7 @@ from prefect.exceptions import ObjectNotFound
 from blocks import DatabaseServer, NfsServer, Share, WebServer
 from deployments.bootstrap.desired import (
     ALL_BLOCK_TYPES,
+    DEFAULT_POOL,
     MARK,
     TELLING,
     VARIABLE,
@@ -68,6 +69,14 @@ def read_automations(client: SyncPrefectClient) -> list[Automation]:
     """Our automations."""
     found = _all_pages(lambda offset: client.read_automations(limit=PAGE, offset=offset))
     return [each for each in found if MARK in each.tags and each.name.startswith(AUTOMATION_PREFIX)]
+
+
+def find_pool(client: SyncPrefectClient) -> str:
+    """The work pool that the last bootstrap put our deployments on; on a new server, the usual one."""
+    variable = client.read_variable_by_name(VARIABLE)
+    written = variable.value if variable is not None else None
+    pool = written.get("pool") if isinstance(written, dict) else None
+    return pool if isinstance(pool, str) and pool else DEFAULT_POOL
 
 
 def find_locks() -> tuple[str, ...]:

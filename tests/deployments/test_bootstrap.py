@@ -9,12 +9,14 @@ from prefect.client.schemas.actions import (
     DeploymentScheduleUpdate,
     GlobalConcurrencyLimitCreate,
     GlobalConcurrencyLimitUpdate,
+    VariableCreate,
 )
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.events.schemas.automations import Automation, AutomationCore
 from pydantic import SecretStr
 
-from deployments.bootstrap.facts import PLACEHOLDER, read_automations
+from deployments.bootstrap.desired import VARIABLE
+from deployments.bootstrap.facts import PLACEHOLDER, find_pool, read_automations
 from deployments.cli import main
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -63,6 +65,24 @@ def test_everything_is_there(client: SyncPrefectClient, ready: str) -> None:
 
 def test_a_second_run_changes_nothing() -> None:
     assert bootstrap().output == "everything is as it should be\n0 change(s)\n"
+
+
+def test_without_a_name_the_pool_is_the_one_of_last_time(client: SyncPrefectClient) -> None:
+    """Whoever upgrades types less than at the first time, and moves nothing to another pool."""
+    again = CliRunner().invoke(main, ["bootstrap"])
+    assert again.output == "everything is as it should be\n0 change(s)\n"
+    assert find(client, "add-site").work_pool_name == POOL
+    client.delete_variable_by_name(VARIABLE)
+    try:
+        assert (
+            "pool: 'bootstrap-test' -> 'packmaster'"
+            in CliRunner().invoke(main, ["bootstrap", "--dry-run"]).output
+        )
+        client.create_variable(VariableCreate(name=VARIABLE, value="somebody's own"))
+        assert find_pool(client) == "packmaster"
+    finally:
+        client.delete_variable_by_name(VARIABLE)
+        bootstrap()
 
 
 def test_a_dry_run_shows_and_changes_nothing(client: SyncPrefectClient) -> None:

@@ -1,11 +1,13 @@
 """The packmaster command as an operator types it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks import Cluster, WebServer
 from deployments import host_keys
@@ -67,14 +69,36 @@ def test_a_refusal_is_one_message_and_status_1(inventory: Path, prefect_server: 
 
 def test_a_server_that_is_not_there_is_one_message_too(inventory: Path) -> None:
     """The first thing that goes wrong on a new machine: no server, or the wrong address."""
-    import os
-
     environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:1/api"}
     command = [sys.executable, "-m", "deployments.cli", "inventory", "apply", str(inventory)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "http://127.0.0.1:1/api" in done.stderr
+
+
+def test_without_a_server_nothing_is_done_on_one_that_nobody_sees(tmp_path: Path) -> None:
+    """Prefect would start one for the command alone, and all would seem well."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.cli", "bootstrap"],
+        env={**environment, "PREFECT_HOME": str(tmp_path / "prefect")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Error: PREFECT_API_URL is not set. export PREFECT_API_URL=" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("prefect/*.db"))
+
+
+@pytest.mark.parametrize("command", [("bootstrap",), ("doctor",), ("worker",), ("inventory", "apply")])
+def test_every_command_that_asks_a_server_wants_one_named(command: tuple[str, ...], inventory: Path) -> None:
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        refused = packmaster(*command, *([inventory] if "apply" in command else []))
+    assert refused.exit_code == 1
+    assert "PREFECT_API_URL is not set" in refused.output
 
 
 def test_a_file_that_is_not_there_is_named() -> None:

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import pytest
 from click.testing import CliRunner
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
 from deployments import doctor
 from deployments.cli import main
-from deployments.doctor import examine_machine, judge_program, judge_refusal, judge_version
+from deployments.doctor import examine_machine, judge_program, judge_refusal, judge_settings, judge_version
 
 POOL = "doctor-test"
 
@@ -100,3 +101,31 @@ def test_a_server_is_ill_then_well(client: SyncPrefectClient) -> None:
     assert "runs one at a time" in ask()[1]
     client.request("PATCH", f"/work_pools/{POOL}", json={"is_paused": True}).raise_for_status()
     assert "is paused" in ask()[1]
+
+
+def test_a_lock_that_nobody_lets_go_is_named(client: SyncPrefectClient) -> None:
+    lock = "packmaster-server-doctor-stuck"
+    client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=lock, limit=1, active_slots=1))
+    try:
+        code, said = ask()
+        assert code == 1
+        assert f"missing  lock {lock}: is taken, and no run that goes on holds it" in said
+        assert f"prefect gcl update {lock} --active-slots 0" in said
+    finally:
+        client.delete_global_concurrency_limit_by_name(lock)
+    assert lock not in ask()[1]
+
+
+def test_a_server_that_was_set_up_for_a_trial_is_told_so(client: SyncPrefectClient) -> None:
+    settings = client.request("GET", "/admin/settings").json()
+    notes = list(judge_settings(settings))
+    assert [note.verdict for note in notes] == ["note", "note"]
+    assert "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=" in notes[0].remedy
+    assert "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED=" in notes[1].remedy
+    settings["server"]["concurrency"]["lease_storage"] = doctor.IN_FILES
+    for kept in (["events", "flow_runs"], True):
+        settings["server"]["services"]["db_vacuum"]["enabled"] = kept
+        assert list(judge_settings(settings)) == []
+    for lost in (["events"], False, None):
+        settings["server"]["services"]["db_vacuum"]["enabled"] = lost
+        assert len(list(judge_settings(settings))) == 1

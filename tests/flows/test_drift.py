@@ -4,13 +4,19 @@ import threading
 import time
 from typing import Any
 
+import httpx
 import pytest
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Completed, Running, Scheduled
+from pydantic import SecretStr
 
+from blocks import Cluster, NfsServer, Pack, Platform, Share, SshCredentials, WebServer
 from flows import resync
 from flows.drift import describe_drift
-from flows.resync import Job, Report, run_bounded
+from flows.resync import Job, Report, judge, list_jobs, run_bounded
 from flows.resync_all import publish_report
 from tasks.code.release import HostPlan, ReleasePlan
 from tasks.nfs.plan import ProvisionPlan
@@ -117,3 +123,110 @@ def test_the_report_names_what_it_does_not_know(prefect_server: str, monkeypatch
     assert payload["headline"] == "1 difference(s) on web1. NOT KNOWN of pack farm: the run failed."
     assert payload["drift"] == "web1: code: is not as it was deployed"
     assert bad.as_outcome() == Outcome("pack farm", "provision-pack", error="Crashed: gone")
+
+
+@pytest.fixture
+def quick(prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Servers are asked again at once; gives the names of what was asked for."""
+    monkeypatch.setattr(resync, "PAUSE_SECONDS", 0.0)
+    return []
+
+
+def lose(asked: list[str], times: int, answer: FlowRun) -> Any:
+    """A `run_deployment` whose first answers are lost on the way."""
+
+    def ask(name: str, **options: Any) -> FlowRun:
+        asked.append(options["idempotency_key"])
+        if len(asked) <= times:
+            raise httpx.ReadError("connection reset")
+        return answer
+
+    return ask
+
+
+def test_a_lost_answer_does_not_lose_the_report(quick: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job("platform", "blog", "verify-platform", {})
+
+    @flow
+    def run() -> Any:
+        return run_bounded([job], 1, 60)
+
+    with get_client(sync_client=True) as client:
+        ended = client.create_flow_run(run, name="resync platform blog", state=Completed())
+    monkeypatch.setattr(resync, "run_deployment", lose(quick, resync.TRIES - 1, ended))
+    assert run() == (Report(job, "resync platform blog"),)
+    assert len(quick) == resync.TRIES
+    assert len(set(quick)) == 1, "asked again, it is the same run"
+
+
+def test_a_server_that_is_gone_fails_that_job_alone(
+    quick: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [Job("platform", name, "verify-platform", {}) for name in ("blog", "shop")]
+    broken = ValueError("a bug")
+
+    def ask(name: str, **options: Any) -> FlowRun:
+        raise httpx.ConnectError("refused") if "blog" in options["flow_run_name"] else broken
+
+    monkeypatch.setattr(resync, "run_deployment", ask)
+
+    @flow
+    def run() -> Any:
+        return run_bounded(jobs, 1, 60)
+
+    blog, shop = run()
+    assert "ConnectError('refused')" in blog.error
+    assert "the run `resync platform blog` may go on" in blog.error
+    assert "ValueError('a bug')" in shop.error
+    assert not blog.as_outcome().ok
+
+
+def test_a_run_that_never_began_is_cancelled_and_one_that_did_is_named(prefect_server: str) -> None:
+    @flow
+    def nothing() -> None: ...
+
+    with get_client(sync_client=True) as client:
+        waiting = client.create_flow_run(nothing, state=Scheduled())
+        assert judge(waiting, 7) == "it did not end within 7 s: no worker took it, so it was cancelled"
+        state = client.read_flow_run(waiting.id).state
+        assert state is not None
+        assert state.is_cancelled()
+        begun = client.create_flow_run(nothing, name="resync pack farm", state=Running())
+        begun = client.read_flow_run(begun.id)
+        assert judge(begun, 7) == "it did not end within 7 s: the run `resync pack farm` is still running"
+        state = client.read_flow_run(begun.id).state
+        assert state is not None
+        assert state.is_running()
+
+
+def test_everything_that_is_registered_is_looked_at(prefect_server: str) -> None:
+    """A server in a cluster with it, one that carries a platform alone by itself, and packs by reference."""
+    SshCredentials(private_key=SecretStr("key")).save("rsy-key")
+    login = SshCredentials.load("rsy-key")
+    machine = {"address": "192.0.2.1", "host_keys": ["ssh-ed25519 AAAA"], "credentials": login}
+    for name in ("rsy-web1", "rsy-web2", "rsy-alone", "rsy-idle"):
+        WebServer(kind="apache", **machine).save(name)
+    NfsServer(**machine).save("rsy-nfs")
+    Share(server=NfsServer.load("rsy-nfs")).save("rsy-share")
+    Cluster(servers=["rsy-web1", "rsy-web2"]).save("rsy-web")
+    Pack(master=WebServer.load("rsy-web1"), slaves=["rsy-web2"], share=Share.load("rsy-share")).save(
+        "rsy-pack"
+    )
+    for name, target in (("rsy-blog", Cluster.load("rsy-web")), ("rsy-shop", WebServer.load("rsy-alone"))):
+        Platform(target=target, source="/srv/x", on_drift="repair").save(name)
+    found = {job.title: job for job in list_jobs(7, 8, every_file=True, dry_run=False) if "rsy-" in job.name}
+    assert {title: job.deployment for title, job in found.items()} == {
+        "cluster rsy-web": "prepare-server",
+        "server rsy-alone": "prepare-server",
+        "pack rsy-pack": "provision-pack",
+        "platform rsy-blog": "verify-platform",
+        "platform rsy-shop": "verify-platform",
+    }
+    ids = {"uid": 7, "gid": 8, "dry_run": True}
+    assert found["cluster rsy-web"].parameters == {"servers": ["rsy-web1", "rsy-web2"], **ids}
+    assert found["server rsy-alone"].parameters == {"servers": ["rsy-alone"], **ids}
+    pack = Pack.load("rsy-pack")._block_document_id
+    assert found["pack rsy-pack"].parameters == {"pack": {"$ref": {"block_document_id": str(pack)}}, **ids}
+    assert found["platform rsy-shop"].repairs
+    assert found["platform rsy-shop"].parameters["dry_run"] is False
+    assert not [job.title for job in list_jobs(7, 8, every_file=True, dry_run=True) if job.repairs]

@@ -1,5 +1,6 @@
 """Two flows never hold the same machine at once, and a dead holder does not hold it for ever."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -11,11 +12,12 @@ from typing import Any
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
+from prefect.states import Completed, Running
 from pydantic import SecretStr
 
 from flows import locks
-from flows.locks import hold, lock_name
+from flows.locks import find_stuck, hold, lock_name
 from tasks.errors import Unreachable
 from tasks.fleet import Database, Machine, Node, Share, Target
 
@@ -176,6 +178,25 @@ def wait_for_log(caplog: pytest.LogCaptureFixture, text: str, seconds: float = 3
     while not any(text in record.getMessage() for record in caplog.records):
         assert time.monotonic() < ends, [record.getMessage() for record in caplog.records]
         time.sleep(0.05)
+
+
+def test_a_lock_is_stuck_when_no_run_that_goes_on_wrote_it_down() -> None:
+    """As after a restart of a server that keeps leases in its memory."""
+
+    @flow
+    def forgotten() -> None: ...
+
+    lock = lock_name("server", "lock-stuck")
+    with get_client(sync_client=True) as client:
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=lock, limit=1))
+        assert lock not in find_stuck(client)
+        client.update_global_concurrency_limit(lock, GlobalConcurrencyLimitUpdate(active_slots=1))
+        run = client.create_flow_run(forgotten, state=Running())
+        client.update_flow_run_labels(run.id, {locks.LABEL: json.dumps({lock: 1.0})})
+        assert lock not in find_stuck(client)
+        client.set_flow_run_state(run.id, Completed(), force=True)
+        assert lock in find_stuck(client)
+        client.delete_global_concurrency_limit_by_name(lock)
 
 
 HOLDER = """
