@@ -26,10 +26,11 @@ from flows.operation import operation
 from flows.registry import list_sites_of
 from flows.release import deploy
 from tasks.errors import PlanRefused
-from tasks.names import SLUG_PATTERN, check_docroot, check_slug
+from tasks.names import SLUG_PATTERN, SOURCE_PATTERN, check_docroot, check_slug
 from tasks.outcome import Outcomes
 
 Name = Annotated[str, Field(json_schema_extra={"pattern": SLUG_PATTERN})]
+Source = Annotated[str, Field(json_schema_extra={"pattern": SOURCE_PATTERN})]
 Keep = Annotated[int, Field(ge=2, le=50)]
 Quorum = Annotated[int, Field(ge=1)] | None
 
@@ -38,7 +39,7 @@ Quorum = Annotated[int, Field(ge=1)] | None
 def create_platform(
     platform: Name,
     target: Cluster | Pack | WebServer,
-    source: str,
+    source: Source,
     ref: str = "",
     checksum: str = "",
     docroot: str = "",
@@ -53,7 +54,7 @@ def create_platform(
     Args:
         platform: Its name; lower-case letters, digits and hyphens.
         target: The cluster, pack or web server to deploy to.
-        source: A directory on the worker, a git URL, or a tar or zip archive (path or URL).
+        source: A directory on the worker, a git URL, or a tar or zip archive (path or URL). No password.
         ref: Branch, tag or commit of a git source.
         checksum: SHA-256 of an archive; needed when it is a URL.
         docroot: Directory inside the source that is served, such as web; empty for its top.
