@@ -109,6 +109,26 @@ def test_servers_that_run_one_release_each_are_not_decided_for(shop: Shop) -> No
     shop.converge(text)
 
 
+def test_a_site_that_was_broken_before_a_switch_is_named(shop: Shop) -> None:
+    """It cannot be held against the release, and nobody shall think that it was looked at."""
+    fleet, broken = shop.fleet, f"/var/aegir/sites/{SITE}/files/broken"
+    page = "<?php if (file_exists('{}')) {{ http_response_code(500); }} echo '{}';"
+    for number in (1, 2):
+        text = shop.write()
+        (shop.source / "index.php").write_text(page.format(broken, text))
+        if number == 1:
+            shop.converge(text)
+            fleet.execute("web2", "touch", broken)
+    try:
+        outcomes = succeed(deploy_platform, **shop.wanted)
+    finally:
+        fleet.execute("web2", "rm", broken)
+    (row,) = (outcome for outcome in outcomes if outcome.step == "not checked")
+    assert row.host == "web2"
+    assert f"http://{SITE}/ on web2: answered 500" in row.detail
+    shop.converge(text)
+
+
 def test_every_file_is_compared_by_a_worker_that_never_deployed_it(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
