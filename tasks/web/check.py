@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from tasks.errors import PackmasterError, Unreachable
 from tasks.fleet import Node
@@ -133,8 +133,10 @@ def check_site(
         raise SiteFailed(
             node.name, answer.url, f"answered {answer.status}, not {wanted}:{_beginning(answer)}"
         )
-    if setup_pages and urlsplit(answer.header("location")).path.endswith(setup_pages):
-        lost = f"answered {answer.status} and sends visitors to its installer, {answer.header('location')}"
+    location = answer.header("location")
+    # Not taken apart as a URL: what a site answers need not be one.
+    if re.split("[?#]", location)[0].endswith(setup_pages):
+        lost = f"answered {answer.status} and sends visitors to its installer, {location}"
         raise SiteFailed(node.name, answer.url, f"{lost}: its settings or its database are not found")
     if contains is not None and contains.encode() not in answer.body:
         missing = f"answered {answer.status} without {contains!r}:{_beginning(answer)}"
