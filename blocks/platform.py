@@ -10,7 +10,7 @@ from blocks.inventory_block import InventoryBlock, as_field_check
 from blocks.servers import WebServer
 from blocks.targets import Cluster, Pack, resolve_target
 from tasks.fleet import PLATFORMS, Target
-from tasks.names import check_docroot, check_slug
+from tasks.names import SOURCE_PATTERN, check_docroot, check_slug
 
 ProfileName = Literal["php", "wordpress", "drupal"]
 
@@ -37,8 +37,9 @@ class Platform(InventoryBlock):
     )
     source: str = Field(
         title="Source",
-        description="A directory on the controller, a git URL, or a tar or zip archive (path or URL).",
+        description="A directory on the controller, a git URL, or an archive (path or URL). No password.",
         min_length=1,
+        json_schema_extra={"pattern": SOURCE_PATTERN},
     )
     ref: str = Field(default="", title="Git ref", description="Branch, tag or commit, for a git source.")
     checksum: str = Field(

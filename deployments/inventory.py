@@ -29,7 +29,7 @@ from blocks import (
 from blocks.inventory_block import InventoryBlock
 from deployments.inventory_file import Sections, read_sections
 from tasks.errors import PlanRefused
-from tasks.names import check_slug
+from tasks.names import check_slug, refuse_password
 
 # In the order of what needs what: a block can only refer to one that is saved already.
 SECTIONS: Mapping[str, type[InventoryBlock]] = {
@@ -113,6 +113,7 @@ def _read_entries(document: Sections, path: Path) -> Iterator[Entry]:
             if extra:
                 known = ", ".join(sorted(block_type.model_fields))
                 raise PlanRefused(f"{where}: unknown field {extra[0]!a}", f"It has the fields {known}")
+            refuse_password(str(fields.get("source", "")), f"{where}: source")
             for field in block_type.model_fields:
                 if field in fields and block_type.model_fields[field].annotation is SecretStr:
                     fields[field] = _read_secret(fields[field], f"{where}: {field}", path.parent)

@@ -26,10 +26,11 @@ from flows.operation import operation
 from flows.registry import list_sites_of
 from flows.release import deploy
 from tasks.errors import PlanRefused
-from tasks.names import SLUG_PATTERN, check_slug
+from tasks.names import SLUG_PATTERN, SOURCE_PATTERN, check_docroot, check_slug
 from tasks.outcome import Outcomes
 
 Name = Annotated[str, Field(json_schema_extra={"pattern": SLUG_PATTERN})]
+Source = Annotated[str, Field(json_schema_extra={"pattern": SOURCE_PATTERN})]
 Keep = Annotated[int, Field(ge=2, le=50)]
 Quorum = Annotated[int, Field(ge=1)] | None
 
@@ -38,7 +39,7 @@ Quorum = Annotated[int, Field(ge=1)] | None
 def create_platform(
     platform: Name,
     target: Cluster | Pack | WebServer,
-    source: str,
+    source: Source,
     ref: str = "",
     checksum: str = "",
     docroot: str = "",
@@ -53,7 +54,7 @@ def create_platform(
     Args:
         platform: Its name; lower-case letters, digits and hyphens.
         target: The cluster, pack or web server to deploy to.
-        source: A directory on the worker, a git URL, or a tar or zip archive (path or URL).
+        source: A directory on the worker, a git URL, or a tar or zip archive (path or URL). No password.
         ref: Branch, tag or commit of a git source.
         checksum: SHA-256 of an archive; needed when it is a URL.
         docroot: Directory inside the source that is served, such as web; empty for its top.
@@ -63,7 +64,7 @@ def create_platform(
         composer: Run composer install where the source has a composer.json.
         dry_run: Only show what would be done.
     """
-    registered = refuse_move(platform, target)
+    registered = refuse_change(platform, target, profile, docroot)
     wanted = Platform(
         target=target,
         source=source,
@@ -78,14 +79,30 @@ def create_platform(
     return deploy(wanted, quorum=quorum, composer=composer, dry_run=dry_run)
 
 
-def refuse_move(name: str, target: Cluster | Pack | WebServer) -> Platform | None:
-    """The platform as registered, if it is. Raises PlanRefused when it has sites on another target, which
-    would be left behind.
+def refuse_change(
+    name: str, target: Cluster | Pack | WebServer, profile: str, docroot: str
+) -> Platform | None:
+    """The platform as registered, if it is. Raises PlanRefused when it has sites that stand on another
+    target, profile or document root: they would be left behind, or be served without their settings.
     """
     registered = Platform.find(check_slug(name, "platform name"))
-    if registered and registered.target.name != target.name and list_sites_of(name):
+    if registered is None or not (sites := list_sites_of(name)):
+        return registered
+    if registered.target.name != target.name:
         raise PlanRefused(
             f"platform {name} with its sites is on {registered.target.name}, not on {target.name}",
             "Deploy the source under another name there",
         )
+    compared = {
+        "profile": (registered.profile, profile),
+        "document root": (check_docroot(registered.docroot), check_docroot(docroot)),
+    }
+    for what, (there, asked) in compared.items():
+        if there != asked:
+            raise PlanRefused(
+                f"platform {name} has the {what} {there or '(the top)'}, on which {sites[0].uri} runs; asked "
+                f"for is {asked or '(the top)'}",
+                "Give what is registered, or run deploy-platform, which takes it from there; or deploy the "
+                "source under another name",
+            )
     return registered

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from prefect import unmapped
@@ -26,13 +26,9 @@ from tasks.code import (
 )
 from tasks.errors import PlanRefused
 from tasks.names import check_docroot
-from tasks.outcome import Outcome, Outcomes
+from tasks.outcome import Outcomes
 from tasks.packs import FollowPlan
 from tasks.sites.profiles import load_profile, overlay_files
-
-# The step that says of a host that its release is as it was deployed.
-INTACT = "verify release"
-SOURCE_MOVED = "the source has changed since the release was deployed: run create-platform; here is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +62,11 @@ def plan_deployment(
     refuse_missing_docroot(built.manifest, platform.docroot, platform.source)
     facts = gather("read releases", asked)
     facts = look_closer(facts, platform, built, standing, "current")
-    deployment = _plan_from(facts, platform, built, standing, quorum)
+    deployment = plan_built(facts, platform, built, standing, quorum)
     if set(deployment.plan.switching_hosts) - set(deployment.plan.staging_hosts):
         # Only current releases were looked at, and one that was changed since must not become current again.
         facts = look_closer(facts, platform, built, standing, "all")
-        deployment = _plan_from(facts, platform, built, standing, quorum)
+        deployment = plan_built(facts, platform, built, standing, quorum)
     return deployment
 
 
@@ -97,9 +93,10 @@ def look_closer(
     return Facts(seen, facts.unread + closer.unread)
 
 
-def _plan_from(
+def plan_built(
     facts: Facts[CodeFacts], platform: Platform, built: Built, standing: Standing, quorum: int | None
 ) -> Deployment:
+    """The plan by which the servers of `facts` have what was built; raises PlanRefused."""
     name, now, writers = platform.name, datetime.now(UTC), standing.fleet.writers
     desired = describe_release(built, name, facts.seen, writers, work_directory())
     keep, missing = platform.keep_releases, facts.missing
@@ -109,39 +106,6 @@ def _plan_from(
         plan = plan_release(name, desired, facts.seen, now=now, missing=missing, quorum=quorum, keep=keep)
     following = standing.following(name, plan.release, switching=bool(plan.switching_hosts))
     return Deployment(platform, built, plan, following, standing, facts.unread)
-
-
-def plan_repair(platform: Platform, standing: Standing) -> tuple[Deployment | None, Outcomes]:
-    """Find out whether every server that answers has the same, unchanged release; else plan that it does.
-
-    Returns None where there is nothing to repair, and the Outcomes of reading. The release to have is what
-    the source still is; where the source has moved on, nothing can be repaired and each server that needs it
-    is a failed Outcome.
-    """
-    name = platform.name
-    facts = gather("read releases", read_code.map(standing.fleet.writers, unmapped(name)))
-    intact = {
-        host: seen.current_release.content
-        for host, seen in facts.seen.items()
-        if seen.current_release and not seen.current_release.drifted
-    }
-    found = tuple(
-        Outcome(host, INTACT, detail=f"{facts.seen[host].current} is as it was deployed") for host in intact
-    )
-    if len(intact) == len(facts.seen) and len(set(intact.values())) == 1:
-        return None, facts.unread + found
-    if not facts.seen:
-        return None, facts.unread
-    alive = standing.fleet.only(set(standing.fleet.node_names) - set(facts.missing))
-    deployment = plan_deployment(platform, replace(standing, fleet=alive), quorum=None, composer=True)
-    if intact and deployment.plan.content not in intact.values():
-        wrong = [
-            Outcome(host, INTACT, error=f"{SOURCE_MOVED} {facts.seen[host].current or 'nothing'}")
-            for host in facts.seen
-            if host not in intact
-        ]
-        return None, facts.unread + found + wrong
-    return deployment, facts.unread + found
 
 
 def refuse_missing_docroot(manifest: Manifest, docroot: str, source: str) -> None:

@@ -27,17 +27,30 @@ SUBJECTS: dict[type, str] = {
 
 
 def publish_drift(
-    about: str, plans: tuple[Plan, ...], read: Iterable[Outcome] = (), intact: Collection[str] = ()
+    about: str,
+    plans: tuple[Plan, ...],
+    read: Iterable[Outcome] = (),
+    intact: Collection[str] = (),
+    doubts: Iterable[Outcome] = (),
 ) -> None:
     """Show everything that differs as the table `drift-<about>`, one row a node and difference.
 
     `read` are the failed Outcomes of reading every file, which say more than a plan does of the same host;
-    `intact` are hosts whose release is as it was deployed, whatever the plan does to all of them.
+    `intact` are hosts whose release is as it was deployed, whatever the plan does to all of them; `doubts`
+    are Outcomes of hosts of which less is known than was asked for, and nothing better is claimed of them.
     """
     files = {outcome.host: (outcome.error or "").removeprefix(f"{outcome.host}: ") for outcome in read}
     rows = [row for plan in plans for row in describe_drift(plan, {*intact, *files})]
     rows += [{"subject": "code", "host": host, "difference": text} for host, text in files.items()]
-    publish_table("drift", about, rows, f"{len(rows)} difference(s)." if rows else "No drift.")
+    publish_table("drift", about, rows, sum_up(len(rows), doubts))
+
+
+def sum_up(differences: int, doubts: Iterable[Outcome]) -> str:
+    """How much was found to differ, and what was not looked at: without that, there is no drift."""
+    unknown = [f"{outcome.host} {outcome.detail}" for outcome in doubts]
+    if differences or not unknown:
+        return "; ".join([f"{differences} difference(s)" if differences else "No drift", *unknown]) + "."
+    return "; ".join(["Nothing differs in what was read", *unknown]) + "."
 
 
 def describe_drift(plan: Plan, releases_known: Collection[str] = ()) -> Iterator[dict[str, str]]:
@@ -73,5 +86,7 @@ def _tell(plan: Plan, host: str, row: dict[str, str]) -> str:
         return "; ".join(value for value in row.values() if value)
     if host in plan.missing:
         return row["stage"]
-    previous = plan.for_host(host).previous
-    return f"{previous} is not as it was deployed" if previous else "there is no current release"
+    part = plan.for_host(host)
+    if part.previous and (part.base or not part.stage):
+        return f"{part.previous} is current, and not {plan.release} as elsewhere"
+    return f"{part.previous} is not as it was deployed" if part.previous else "there is no current release"

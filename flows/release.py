@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from prefect import unmapped
+from prefect import get_run_logger, unmapped
 from prefect.client.schemas.objects import State
 
 from blocks import Platform, Site
 from flows.controller import work_directory
 from flows.deployment import Deployment, plan_deployment
-from flows.gather import gather
+from flows.gather import Facts, gather
 from flows.locks import hold
 from flows.packs import follow_master, look_at_pack, look_through_share
 from flows.publish import announce, conclude, publish_plan
@@ -30,7 +30,7 @@ from tasks.packs import FollowPlan
 from tasks.sites.plan import link_path
 from tasks.sites.profiles import load_profile
 from tasks.steps import join_outcomes
-from tasks.web import SiteCheck, check_sites, find_answering
+from tasks.web import Answering, SiteCheck, check_sites, find_answering
 
 
 def deploy(wanted: Platform, *, quorum: int | None, composer: bool, dry_run: bool) -> State[Outcomes]:
@@ -69,16 +69,23 @@ def carry_out(deployment: Deployment) -> Outcomes:
         plan = plan.without_hosts(outcomes.failed_hosts)
     except PlanRefused as refused:
         return outcomes + Outcomes((Outcome(fleet.name, "switch", error=str(refused)),))
-    outcomes += switch_everywhere(plan, deployment.following, fleet, sites)
-    pruning = [node for node in fleet.nodes if node.name in plan.pruning_hosts]
-    if not outcomes.failed:
+    switched = switch_everywhere(plan, deployment.following, fleet, sites)
+    outcomes += switched
+    # A host that could not be staged fails the run, and is no reason to be silent about what the others did.
+    if not switched.failed:
+        pruning = [node for node in fleet.nodes if node.name in plan.pruning_hosts]
         outcomes += join_outcomes(prune.map(pruning, unmapped(plan)))
-        if plan.switching_hosts:
-            # Observed on the servers, so that a first run that was killed does not swallow it.
-            if not any(host.previous for host in plan.hosts):
-                announce("platform.created", platform.name, {"release": plan.release})
-            announce("platform.switched", platform.name, {"release": plan.release})
+        # Observed on the servers, so that a first run that was killed does not swallow it.
+        if plan.switching_hosts and not any(host.previous for host in plan.hosts):
+            announce("platform.created", platform.name, {"release": plan.release})
+        announce_switch(plan)
     return outcomes
+
+
+def announce_switch(plan: ReleasePlan) -> None:
+    """Other systems know that the plan's release is current, when it was not before."""
+    if plan.switching_hosts:
+        announce("platform.switched", plan.platform, {"release": plan.release})
 
 
 def as_desired(step: str, detail: str, fleet: Target) -> Outcomes:
@@ -93,7 +100,7 @@ def switch_everywhere(
 
     Slaves have seen the whole release before anything is switched, follow their master's switch, and follow
     it back. Only sites that answered before have to answer afterwards: a broken site must not keep its own
-    repair out.
+    repair out. It is named.
     """
     hosts = [node for node in fleet.nodes if node.name in plan.switching_hosts]
     asked = [*hosts, *(node for node in fleet.followers if node.name in following.hosts)]
@@ -101,12 +108,14 @@ def switch_everywhere(
     if not asked or outcomes.failed:
         return outcomes
     wanted = site_checks(sites)
-    answering = gather("ask sites", find_answering.map(asked, unmapped(wanted))).seen if wanted else {}
+    asking = find_answering.map(asked, unmapped(wanted)) if wanted else []
+    answering = gather("ask sites", asking)
+    outcomes += name_unchecked(answering)
     outcomes += join_outcomes(switch.map(hosts, unmapped(plan)))
     if not outcomes.failed:
         outcomes += follow_master(following, fleet, plan.release)
     if wanted and not outcomes.failed:
-        checks = [answering.get(node.name, ()) for node in asked]
+        checks = [answering.seen.get(node.name, Answering()).holding for node in asked]
         outcomes += join_outcomes(check_sites.map(asked, checks))
     if outcomes.failed and hosts:
         outcomes += join_outcomes(switch_back.map(hosts, unmapped(plan)))
@@ -114,10 +123,25 @@ def switch_everywhere(
     return outcomes
 
 
+def name_unchecked(answering: Facts[Answering]) -> Outcomes:
+    """An Outcome for each host whose sites did not all answer before the switch: which, and why."""
+    silent = {host: "\n".join(found.failing) for host, found in answering.seen.items() if found.failing}
+    silent |= {outcome.host: outcome.error or "" for outcome in answering.unread}
+    for host, why in silent.items():
+        get_run_logger().warning("%s: not healthy before the switch, so not checked after it: %s", host, why)
+    return Outcomes(
+        tuple(
+            Outcome(host, "not checked", detail=f"not healthy before the switch: {why}")
+            for host, why in silent.items()
+        )
+    )
+
+
 def site_checks(sites: Sequence[Site]) -> tuple[SiteCheck, ...]:
     """What each enabled site has to answer, by its profile."""
+    enabled = [(site.uri, load_profile(site.platform.profile)) for site in sites if site.enabled]
     return tuple(
-        SiteCheck(site.uri, load_profile(site.platform.profile).health_path) for site in sites if site.enabled
+        SiteCheck(uri, profile.health_path, setup_pages=profile.setup_pages) for uri, profile in enabled
     )
 
 

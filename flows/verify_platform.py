@@ -3,8 +3,9 @@
 Trigger: by hand, after a server was repaired or added to the cluster, or when something looks wrong.
 Effect: the current release is compared with what was verified there, file by file in a listing; settings,
     data directories, database access and vhosts of every site are compared with what is desired; every site
-    is asked for through every server. What differs is put right: a server without the release, or with a
-    changed one, gets it again, as long as the source still is what was deployed. Nothing newer is deployed.
+    is asked for through every server. What differs is put right: a server without the release, with a changed
+    one, or with another than most have (it was away when they were switched) gets it again, from one that has
+    it unchanged; where none has, from the source, if that is still what was deployed. Nothing newer is.
     Where a listing differs, every file is read and named; with `every file`, on all servers, which finds
     what a listing cannot. What still differs at the end fails the run. All that differed is in the table
     `drift-verify-<platform>`.
@@ -17,11 +18,10 @@ Safe to re-run? Yes. A second run changes nothing and says so.
 
 from __future__ import annotations
 
-from prefect import unmapped
 from prefect.client.schemas.objects import State
 
 from blocks import Platform
-from flows.controller import work_directory
+from flows.audit import find_intact, find_reachable, read_every_file
 from flows.convergence import (
     Convergence,
     close_databases,
@@ -30,20 +30,17 @@ from flows.convergence import (
     plan_convergence,
     serve_everywhere,
 )
-from flows.deployment import INTACT, Deployment, plan_repair
+from flows.deployment import Deployment
 from flows.drift import publish_drift
-from flows.gather import Facts, gather
 from flows.locks import hold
 from flows.operation import operation
 from flows.packs import Standing, follow_master, look_at_pack
 from flows.publish import conclude, publish_plan
 from flows.registry import list_sites_of
 from flows.release import carry_out
+from flows.repair import plan_repair
 from flows.standby import copy_afterwards
-from tasks.code import audit_release, read_code
-from tasks.code.build import load_manifest
-from tasks.fleet import Target
-from tasks.outcome import Outcome, Outcomes
+from tasks.outcome import Outcomes
 from tasks.packs import FollowPlan
 
 
@@ -71,51 +68,20 @@ def verify_platform(platform: Platform, every_file: bool = False, dry_run: bool 
         plans = (*(repair.plans if repair else late), *(work.plans if work else ()))
         publish_plan(about, *plans)
         outcomes += work.unread if work else Outcomes()
-        audited = choose_audited(fleet, outcomes, every_file=every_file)
-        checked = read_every_file(platform.name, audited)
-        publish_drift(about, plans, find_different(checked), find_intact(outcomes))
+        reached, intact = find_reachable(fleet, outcomes), find_intact(outcomes)
+        suspects = set(reached.node_names) - (frozenset() if every_file else intact)
+        audit = read_every_file(platform.name, reached, suspects)
+        publish_drift(about, plans, audit.different, intact, audit.doubts)
         if not dry_run:
             outcomes += carry_out(repair) if repair else Outcomes()
             for plan in late:
                 outcomes += follow_master(plan, alive, plan.release)
             outcomes += converge(work)
-            checked = read_every_file(platform.name, audited) if find_different(checked) else checked
-            outcomes += find_different(checked)
+            audit = read_every_file(platform.name, reached, suspects) if audit.different else audit
+            outcomes += audit.different
             outcomes += copy_afterwards(fleet, outcomes)
-        outcomes += checked.unread
+        outcomes += audit.doubts + audit.unread
     return conclude(about, outcomes)
-
-
-def choose_audited(fleet: Target, outcomes: Outcomes, *, every_file: bool) -> Target:
-    """The servers of which every file is read: all that could be read, or those known to differ."""
-    unread = {outcome.host for outcome in outcomes if not outcome.ok and outcome.step != INTACT}
-    trusted = frozenset[str]() if every_file else find_intact(outcomes)
-    return fleet.only(set(fleet.node_names) - unread - trusted)
-
-
-def read_every_file(platform: str, fleet: Target) -> Facts[str]:
-    """What differs in the current release where it was written, every file read; empty where nothing does.
-
-    A release whose manifest is on another controller only cannot be compared with anything, and is left out.
-    """
-    facts = gather("read releases", read_code.map(fleet.writers, unmapped(platform)))
-    asked = []
-    for node in fleet.writers:
-        release = facts.seen[node.name].current_release if node.name in facts.seen else None
-        manifest = load_manifest(work_directory(), release.content) if release else None
-        if release and manifest:
-            asked.append(audit_release.submit(node, platform, release.name, manifest))
-    return gather("audit", asked)
-
-
-def find_different(checked: Facts[str]) -> Outcomes:
-    """The hosts on which a file is not as it was deployed, as failed Outcomes."""
-    return Outcomes(tuple(Outcome(host, "audit", error=text) for host, text in checked.seen.items() if text))
-
-
-def find_intact(outcomes: Outcomes) -> frozenset[str]:
-    """The hosts whose release is as it was deployed: where others differ, all get a new one of the same."""
-    return frozenset(outcome.host for outcome in outcomes if outcome.ok and outcome.step == INTACT)
 
 
 def find_late(platform: str, repair: Deployment | None, standing: Standing) -> tuple[FollowPlan, ...]:

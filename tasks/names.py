@@ -15,6 +15,8 @@ from tasks.errors import PlanRefused
 # For forms, which say at once what a run would refuse later: short enough to be read in a message.
 SLUG_PATTERN = "^[a-z0-9-]{1,48}$"
 HOST_NAME_PATTERN = "^[a-z0-9.-]{1,253}$"
+# Anything but a URL with a password: a form keeps what is typed into it, and shows it to everybody.
+SOURCE_PATTERN = r"^(?!\s*[A-Za-z0-9+.-]+://[^/@\s]*:[^/@\s]+@)"
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")
@@ -66,6 +68,16 @@ def check_docroot(path: str) -> str:
             "Give a directory inside the source, such as web or public/htdocs, or leave it empty",
         )
     return cleaned
+
+
+def refuse_password(source: str, what: str = "the source") -> None:
+    """Raise PlanRefused, without saying it, when the URL of a source has a password; a user name is none."""
+    if not re.search(SOURCE_PATTERN, source):
+        raise PlanRefused(
+            f"the URL of {what} has a password in it, which everybody could read who sees the platform",
+            "Leave it out, and change it. For git, let the worker's ssh key in, or give the worker the login "
+            "once: git config --global credential.helper store, then git ls-remote with the URL",
+        )
 
 
 def unique_or_refuse(names: list[str], what: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 # Run a flow of Packmaster through the Prefect API, with nothing but curl and jq; wait for its end.
 #
 #   export PREFECT_API_URL=http://127.0.0.1:4200/api PREFECT_API_AUTH_STRING=admin:password
-#   run_flow.sh create-platform '{"platform": "blog", "source": "/srv/blog",
+#   run_flow.sh create-platform '{"platform": "shop", "source": "/srv/shop",
 #       "target": {"$ref": {"block_document_slug": "packmaster-cluster/web"}}}' [idempotency key]
 #
 # Blocks are named, never sent. With the same key, asking again gives the same run. Exit status 0 when it completed.

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from tasks.code.scan import check_link
-from tasks.code.source import SourceSpec, split_credentials
+from tasks.code.source import SourceSpec, split_user
 from tasks.errors import PlanRefused, Unreachable
 
 DOWNLOAD_BYTES = 2 * 1024**3
@@ -56,11 +56,11 @@ class Member:
 
 def download(spec: SourceSpec, file: Path) -> None:
     """`file` holds what the URL gives: bounded in bytes and time. Raises Unreachable and PlanRefused."""
-    url, credentials = split_credentials(spec.location)
+    url, user = split_user(spec.location)
     request = urllib.request.Request(url, headers={"User-Agent": "packmaster"})  # noqa: S310 - http(s) only
-    if credentials:
-        # Unredirected: another host that the answer points to does not get them.
-        token = base64.b64encode(credentials.encode()).decode()
+    if user:
+        # Unredirected: another host that the answer points to does not get it.
+        token = base64.b64encode(f"{user}:".encode()).decode()
         request.add_unredirected_header("Authorization", f"Basic {token}")
     ends = time.monotonic() + DOWNLOAD_SECONDS
     try:

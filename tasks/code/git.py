@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from tasks.code.local import run_local
-from tasks.code.source import SourceSpec, split_credentials, without_secrets
+from tasks.code.source import SourceSpec, split_user, without_secrets
 from tasks.errors import PlanRefused, Unreachable
 from tasks.result import Result
 
@@ -59,8 +58,11 @@ def checkout(spec: SourceSpec, commit: str, directory: Path) -> None:
 
 
 def _address(spec: SourceSpec) -> tuple[str, dict[str, str]]:
-    """The URL without credentials, and an environment that carries them: argument lists are public."""
-    url, credentials = split_credentials(spec.location)
+    """The URL without its user name, and an environment that carries it: argument lists are public.
+
+    The password is git's to find, with the credential helpers of whoever the worker runs as.
+    """
+    url, user = split_user(spec.location)
     env = {
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ASKPASS": "true",
@@ -70,10 +72,9 @@ def _address(spec: SourceSpec) -> tuple[str, dict[str, str]]:
     }
     settings = {"core.hooksPath": "/dev/null", "http.lowSpeedLimit": "1000", "http.lowSpeedTime": "30"}
     settings["advice.detachedHead"] = "false"
-    if credentials:
+    if user:
         scheme, _, rest = url.partition("://")
-        encoded = base64.b64encode(credentials.encode()).decode()
-        settings[f"http.{scheme}://{rest.partition('/')[0]}/.extraHeader"] = f"Authorization: Basic {encoded}"
+        settings[f"credential.{scheme}://{rest.partition('/')[0]}.username"] = user
     env["GIT_CONFIG_COUNT"] = str(len(settings))
     for number, (name, value) in enumerate(settings.items()):
         env[f"GIT_CONFIG_KEY_{number}"], env[f"GIT_CONFIG_VALUE_{number}"] = name, value

@@ -8,6 +8,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from tasks.errors import PlanRefused
+from tasks.names import refuse_password
 
 SourceKind = Literal["directory", "git", "archive"]
 
@@ -56,6 +57,7 @@ def parse_source(text: str, ref: str = "", checksum: str = "") -> SourceSpec:
     with a ref.
     """
     location, ref = text.strip(), ref.strip()
+    refuse_password(location)
     _check_text(location)
     kind, location = _tell_kind(location, ref)
     if kind == "git":
@@ -95,14 +97,14 @@ def without_secrets(text: str) -> str:
     return _SECRETS.sub("", text)
 
 
-def split_credentials(url: str) -> tuple[str, str]:
-    """Return the URL without its user part, and that part decoded as `user:password` (or empty)."""
+def split_user(url: str) -> tuple[str, str]:
+    """Return the URL without its user name, and that name decoded (or empty); it may be a token."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or parts.username is None:
         return url, ""
     address = parts.netloc.rpartition("@")[2]
     bare = urlunsplit((parts.scheme, address, parts.path, parts.query, parts.fragment))
-    return bare, f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return bare, unquote(parts.username)
 
 
 def _check_text(location: str) -> None:

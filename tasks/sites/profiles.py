@@ -28,7 +28,7 @@ class Profile:
     some of them. `excluded` are paths in the document root (`*` is any one name) that are data or secrets of
     one installation, and no part of a release. `link` is where the document root has to lead to the site's
     data directory. `settings` is the template of the settings file and `installer` the script that installs,
-    or empty.
+    or empty. `setup_pages` are where it sends its visitors when it lost its settings or its database.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Profile:
     settings: str = field(default="", repr=False)
     installer: str = field(default="", repr=False)
     health_path: str = "/"
+    setup_pages: tuple[str, ...] = ()
 
 
 _PROFILES = {
@@ -56,6 +57,7 @@ _PROFILES = {
             excluded=("wp-content/uploads",),
             settings=_read("wordpress/settings.php"),
             installer=_read("wordpress/install.php"),
+            setup_pages=("/wp-admin/setup-config.php", "/wp-admin/install.php"),
         ),
         Profile(
             "drupal",

@@ -12,7 +12,7 @@ from tasks.outcome import Outcome
 from tasks.ssh import connect
 from tasks.steps import fact_task, host_task
 from tasks.web import check, facts, install
-from tasks.web.check import SiteCheck, SiteFailed, check_site
+from tasks.web.check import Answering, SiteCheck, SiteFailed, check_site
 from tasks.web.plan import (
     DataMount,
     NameConflict,
@@ -24,6 +24,7 @@ from tasks.web.plan import (
 )
 
 __all__ = [
+    "Answering",
     "DataMount",
     "NameConflict",
     "ServerConfig",
@@ -68,8 +69,8 @@ def install_config(node: Node, plan: WebPlan, checks: Sequence[SiteCheck] = ()) 
 
 
 @fact_task("find answering sites", run_name="find answering sites on {node.name}")
-def find_answering(node: Node, checks: Sequence[SiteCheck]) -> tuple[SiteCheck, ...]:
-    """Return the checks that hold on the node now."""
+def find_answering(node: Node, checks: Sequence[SiteCheck]) -> Answering:
+    """Return the checks that hold on the node now, and why others do not."""
     return check.find_answering(node, checks)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tasks.errors import PackmasterError, Unreachable
@@ -21,13 +22,17 @@ _MARK = b"packmaster "
 
 @dataclass(frozen=True, slots=True)
 class SiteCheck:
-    """What a healthy site answers; `timeout` is in seconds and counts for the whole answer."""
+    """What a healthy site answers; `timeout` is in seconds and counts for the whole answer.
+
+    A site that redirects to one of its `setup_pages` answers, and is as good as away.
+    """
 
     uri: str
     path: str = "/"
     expect: range = range(200, 400)
     contains: str | None = None
     timeout: float = HTTP_SECONDS
+    setup_pages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,14 @@ class Answer:
     def generation(self) -> str | None:
         """What the web server had loaded when it answered; only the catch-all says so."""
         return self.body[len(_MARK) :].decode("ascii", "replace").strip() if self.is_catch_all else None
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """The checks that hold on a node, and of each other one why it does not."""
+
+    holding: tuple[SiteCheck, ...] = ()
+    failing: tuple[str, ...] = ()
 
 
 class SiteFailed(PackmasterError):  # noqa: N818
@@ -109,6 +122,7 @@ def check_site(
     expect: range = range(200, 400),
     contains: str | None = None,
     timeout: float = HTTP_SECONDS,
+    setup_pages: tuple[str, ...] = (),
 ) -> Answer:
     """Return the answer of a healthy site; raises SiteFailed with the answer's beginning, or Unreachable."""
     answer = fetch(node, uri, path, timeout)
@@ -119,6 +133,11 @@ def check_site(
         raise SiteFailed(
             node.name, answer.url, f"answered {answer.status}, not {wanted}:{_beginning(answer)}"
         )
+    location = answer.header("location")
+    # Not taken apart as a URL: what a site answers need not be one.
+    if re.split("[?#]", location)[0].endswith(setup_pages):
+        lost = f"answered {answer.status} and sends visitors to its installer, {location}"
+        raise SiteFailed(node.name, answer.url, f"{lost}: its settings or its database are not found")
     if contains is not None and contains.encode() not in answer.body:
         missing = f"answered {answer.status} without {contains!r}:{_beginning(answer)}"
         raise SiteFailed(node.name, answer.url, missing)
@@ -127,7 +146,8 @@ def check_site(
 
 def run_check(node: Node, check: SiteCheck) -> str:
     """One line about a healthy site; raises as `check_site` does."""
-    answer = check_site(node, check.uri, check.path, check.expect, check.contains, check.timeout)
+    how = (check.path, check.expect, check.contains, check.timeout, check.setup_pages)
+    answer = check_site(node, check.uri, *how)
     return f"{check.uri} {answer.status} in {answer.seconds * 1000:.0f} ms"
 
 
@@ -135,24 +155,42 @@ def check_sites(node: Node, checks: Sequence[SiteCheck]) -> Outcome:
     """Every check was made, also after one that failed; the outcome names each failure."""
     healthy: list[str] = []
     failures: list[str] = []
-    for check in checks:
-        try:
-            healthy.append(run_check(node, check))
-        except PackmasterError as failure:
-            failures.append(str(failure))
+    for _, said in _ask_all(node, checks):
+        if isinstance(said, PackmasterError):
+            failures.append(str(said))
+        else:
+            healthy.append(said)
     return Outcome(node.name, "check sites", False, ", ".join(healthy), "\n".join(failures) or None)
 
 
-def find_answering(node: Node, checks: Sequence[SiteCheck]) -> tuple[SiteCheck, ...]:
-    """The checks that hold now; what does not answer before a change cannot be held against it."""
-    holding = []
+def find_answering(node: Node, checks: Sequence[SiteCheck]) -> Answering:
+    """What holds now; what does not answer before a change cannot be held against it."""
+    asked = list(_ask_all(node, checks))
+    return Answering(
+        tuple(check for check, said in asked if not isinstance(said, PackmasterError)),
+        tuple(str(said) for _, said in asked if isinstance(said, PackmasterError)),
+    )
+
+
+def _ask_all(node: Node, checks: Sequence[SiteCheck]) -> Iterator[tuple[SiteCheck, str | PackmasterError]]:
+    """Each check and what came of it.
+
+    One slow answer is none yet: it is asked for again. Once that was in vain, the node's others are not.
+    """
+    patient = True
     for check in checks:
-        try:
-            run_check(node, check)
-        except PackmasterError:
-            continue
-        holding.append(check)
-    return tuple(holding)
+        said = _ask(node, check)
+        if patient and isinstance(said, Unreachable):
+            said = _ask(node, check)
+            patient = not isinstance(said, Unreachable)
+        yield check, said
+
+
+def _ask(node: Node, check: SiteCheck) -> str | PackmasterError:
+    try:
+        return run_check(node, check)
+    except PackmasterError as failure:
+        return failure
 
 
 def read_loaded_generation(node: Node, timeout: float = HTTP_SECONDS) -> str | None:

@@ -86,6 +86,14 @@ def test_a_platform_refuses_a_docroot_outside_its_source(docroot: str) -> None:
         Platform(target=WebServer(**SERVER), source="/srv/blog", docroot=docroot)
 
 
+def test_the_form_of_a_platform_refuses_a_password() -> None:
+    """Not so the block itself: one that was registered before has to load, to be put right."""
+    pattern = Platform.model_json_schema()["properties"]["source"]["pattern"]
+    assert not re.search(pattern, "https://me:s3cret@git.example.org/blog.git")
+    assert re.search(pattern, "https://me@git.example.org/blog.git")
+    assert Platform(target=WebServer(**SERVER), source="https://me:s3cret@git.example.org/blog.git")
+
+
 @pytest.mark.parametrize("keep", [0, 1, 51])
 def test_a_platform_keeps_something_to_go_back_to(keep: int) -> None:
     with pytest.raises(ValidationError, match="keep_releases"):

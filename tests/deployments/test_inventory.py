@@ -238,6 +238,11 @@ BAD = {
     "a kind nobody knows": ("web_servers/bad-web1/kind", "iis", "web_servers/bad-web1: kind"),
     "a port that is none": ("web_servers/bad-web1/ssh_port", 99999, "web_servers/bad-web1: ssh_port"),
     "a profile nobody knows": ("platforms/bad-blog/profile", "joomla", "platforms/bad-blog: profile"),
+    "a password in a source": (
+        "platforms/bad-blog/source",
+        f"https://me:{PASSWORD}@git.example.org/blog.git",
+        "platforms/bad-blog: source has a password in it",
+    ),
     "an alias that is none": ("sites/bad.example.org/aliases", ["a b"], "the alias 'a b' is not a host name"),
     "another name in the entry": ("sites/bad.example.org/uri", "other.example.org", "other.example.org"),
     "a name that is none": ("web_servers/Bad Web", {}, "the name of web_servers 'Bad Web'"),

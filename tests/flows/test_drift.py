@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from blocks import Cluster, NfsServer, Pack, Platform, Share, SshCredentials, WebServer
 from flows import resync
-from flows.drift import describe_drift
+from flows.drift import describe_drift, sum_up
 from flows.resync import Job, Report, judge, list_jobs, run_bounded
 from flows.resync_all import publish_report
 from tasks.code.release import HostPlan, ReleasePlan
@@ -45,7 +45,7 @@ def test_a_host_is_not_told_for_what_another_has_spoiled() -> None:
     plan = ReleasePlan("blog", "new", "c1", (intact, spoiled, behind, HostPlan("web4", prune=("x",)), new), 5)
     assert [(row["host"], row["difference"]) for row in describe_drift(plan)] == [
         ("web2", "old is not as it was deployed"),
-        ("web3", "older is not as it was deployed"),
+        ("web3", "older is current, and not new as elsewhere"),
         ("web5", "there is no current release"),
     ]
 
@@ -62,6 +62,13 @@ def test_of_releases_those_that_differ_are_told_and_not_the_ones_that_follow() -
         "web4": "there is no current release",
         "web5": "cannot be read",
     }
+
+
+def test_no_drift_is_claimed_only_when_everything_was_looked_at() -> None:
+    doubt = Outcome("web2", "audit", detail="not audited: its manifest is away")
+    assert sum_up(0, []) == "No drift."
+    assert sum_up(0, [doubt]) == "Nothing differs in what was read; web2 not audited: its manifest is away."
+    assert sum_up(2, [doubt]) == "2 difference(s); web2 not audited: its manifest is away."
 
 
 ROW = {"subject": "code", "host": "web1", "difference": "is not as it was deployed"}

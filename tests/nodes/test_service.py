@@ -50,6 +50,7 @@ BAD = {
     "a field that is missing": ({"source": "/srv/x"}, "'platform' is a required property"),
     "a wrong type": ({**WANTED, "platform": 5}, "5 is not of type"),
     "a field too many": ({**WANTED, "tarjet": 1}, "tarjet"),
+    "a password": ({**WANTED, "source": "https://me:pw@git.example.org/x.git"}, "does not match"),
     "out of bounds": ({**WANTED, "keep_releases": 99}, "99 is greater than the maximum of 50"),
 }
 

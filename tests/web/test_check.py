@@ -10,10 +10,19 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from pydantic import SecretStr
 
+from flows.release import site_checks
 from tasks.errors import Unreachable
 from tasks.fleet import Node
-from tasks.web.check import SiteCheck, SiteFailed, check_site, check_sites, read_loaded_generation
+from tasks.web.check import (
+    SiteCheck,
+    SiteFailed,
+    check_site,
+    check_sites,
+    find_answering,
+    read_loaded_generation,
+)
 from tasks.web.install import check_routes
+from tests.flows.registered import a_site
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -90,9 +99,70 @@ def test_catch_all_is_not_the_site() -> None:
     assert str(pickle.loads(pickle.dumps(failed.value))) == str(failed.value)
 
 
+def in_turn(*answers: Callable[[socket.socket], None]) -> Callable[[socket.socket], None]:
+    """One answer after the other, then the last for ever."""
+    left = list(answers)
+
+    def answer(client: socket.socket) -> None:
+        now = left.pop(0) if len(left) > 1 else left[0]
+        now(client)
+
+    return answer
+
+
+def silent(client: socket.socket) -> None:
+    """Nothing is ever said, and the connection stays."""
+
+
+CHECKS = [SiteCheck("a.org", timeout=0.5), SiteCheck("b.org", timeout=0.5), SiteCheck("c.org", timeout=0.5)]
+OOPS = b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"
+
+
+def test_one_slow_answer_is_asked_for_once_more() -> None:
+    with serving(in_turn(silent, saying(OK))) as node:
+        assert check_sites(node, CHECKS).ok
+    with serving(in_turn(saying(OK), silent, saying(OK))) as node:
+        assert find_answering(node, CHECKS).holding == tuple(CHECKS)
+
+
+def test_a_wrong_answer_is_not_asked_for_again() -> None:
+    with serving(in_turn(saying(OOPS), saying(OK))) as node:
+        assert "http://a.org/ on web1: answered 500" in (check_sites(node, CHECKS).error or "")
+
+
+def test_a_node_that_stays_silent_is_waited_for_once_more_and_not_for_each_site() -> None:
+    started = time.monotonic()
+    with serving(silent) as node:
+        said = check_sites(node, CHECKS * 3).error or ""
+    assert said.count("no whole answer") == 9
+    assert time.monotonic() - started < 0.5 * 9 + 0.5 + 3
+
+
+def test_what_does_not_answer_before_a_change_is_named() -> None:
+    with serving(in_turn(saying(OOPS), silent, silent, saying(OK))) as node:
+        found = find_answering(node, CHECKS)
+    assert found.holding == (CHECKS[2],)
+    assert "http://a.org/ on web1: answered 500" in found.failing[0]
+    assert "http://b.org/ at " in found.failing[1]
+
+
 def test_redirect_is_not_followed() -> None:
     with serving(saying(b"HTTP/1.1 302 Found\r\nLocation: http://other.org/\r\n\r\n")) as node:
         assert check_site(node, "a.org").header("location") == "http://other.org/"
+
+
+@pytest.mark.parametrize("page", ["/wp-admin/setup-config.php", "/shop/wp-admin/install.php?step=1#x"])
+def test_a_redirect_to_the_installer_is_no_healthy_site(page: str) -> None:
+    """WordPress answers with it when it does not find its settings, or its tables in the database."""
+    (check,) = site_checks([a_site("wordpress")])
+    (plain,) = site_checks([a_site("php")])
+    answer = f"HTTP/1.1 302 Found\r\nLocation: http://a.org{page}\r\n\r\n".encode()
+    with serving(saying(answer)) as node:
+        said = check_sites(node, [check]).error or ""
+        assert check_sites(node, [plain]).ok
+    assert f"sends visitors to its installer, http://a.org{page}" in said
+    with serving(saying(b"HTTP/1.1 302 Found\r\nLocation: /wp-admin/install.php.html\r\n\r\n")) as node:
+        assert check_sites(node, [check]).ok
 
 
 def drip(client: socket.socket) -> None:
