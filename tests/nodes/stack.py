@@ -170,7 +170,7 @@ class Stack:
             wait_for(f"{service} is healthy", partial(self.is_healthy, service), seconds)
 
     def is_healthy(self, service: str) -> bool:
-        return self.health(service) in {"running healthy", "running"}
+        return self.health(service) == "running healthy"
 
     # What another system and an operator see.
 
