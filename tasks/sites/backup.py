@@ -155,15 +155,16 @@ def _with_rows(rows: Mapping[str, Any]) -> dict[str, int]:
 def _count_rows(path: Path) -> dict[str, int]:
     """Count the rows of every table in a dump; raises EOFError when its end is missing."""
     rows: dict[str, int] = {}
-    table, line, tables = "", b"", True
+    table, line, tables, inserting = "", b"", True, False
     with gzip.open(path, "rb") as source:
         for line in source:
             if line == PROGRAM:  # what comes now is code, and may have lines of any form
                 tables = False
-            if tables and line.startswith(b"INSERT INTO `"):
-                table = _table_of(line)
-            elif tables and line.startswith(b"("):
+            elif tables and line.startswith(b"INSERT INTO `"):
+                table, inserting = _table_of(line), True
+            elif inserting:  # a row is one line; elsewhere a list of partitions begins like one
                 rows[table] = rows.get(table, 0) + 1
+                inserting = line.endswith(b",\n")
     if line != COMPLETE:
         raise EOFError("the end of the dump is missing")
     return rows

@@ -17,7 +17,11 @@ from tasks.sites.facts import parse_site_facts
 from tasks.sites.plan import PathFacts
 
 URI = "a.org"
-SQL = b"CREATE TABLE `t``x` (a int);\nINSERT INTO `t``x` (`a`) VALUES\n(1),\n(2);\n"
+SQL = (
+    b"CREATE TABLE `t``x` (a int)\n PARTITION BY RANGE (`a`)\n(PARTITION `p` VALUES LESS THAN (9));\n"
+    b"INSERT INTO `t``x` (`a`) VALUES\n(1),\n(2);\n"
+    b"CREATE TABLE `u` (a int)\n PARTITION BY LIST (`a`)\n(PARTITION `p` VALUES IN (1));\n"
+)
 CODE = b"DELIMITER ;;\nCREATE TRIGGER x\nINSERT INTO `t` VALUES\n(3) ;;\nDELIMITER ;\n"
 
 
