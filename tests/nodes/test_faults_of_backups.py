@@ -17,7 +17,7 @@ from tests.nodes.shop_site import Shop, open_shop
 __all__ = ["fleet"]
 
 SHOP, SITE = "faults-backups", "backups.faults.test"
-LIMIT = 20 << 20  # bytes that a run may write into one file: for it, the disk is full then
+LIMIT = 8 << 20  # bytes that a run may write into one file: for it, the disk is full then
 FULL = f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({LIMIT}, {LIMIT}))\n"
 
 
@@ -69,7 +69,7 @@ def test_a_disk_that_is_full_in_the_middle(shop: Shop) -> None:
 @pytest.mark.usefixtures("slow")
 def test_a_run_that_is_cancelled_in_the_middle(shop: Shop) -> None:
     with running("remove_site", site=site_block_name(SITE)) as child:
-        wait_until(lambda: statuses(shop) == {503})
+        wait_until(lambda: statuses(shop) == {503}, 120)
         child.terminate()
         said, _ = child.communicate(timeout=60)
     assert "Completed" not in said, said
@@ -80,7 +80,7 @@ def test_a_run_that_is_cancelled_in_the_middle(shop: Shop) -> None:
 @pytest.mark.usefixtures("slow")
 def test_a_run_after_one_that_was_killed_puts_the_site_back_too(shop: Shop) -> None:
     with running("remove_site", site=site_block_name(SITE)) as child:
-        wait_until(lambda: statuses(shop) == {503})
+        wait_until(lambda: statuses(shop) == {503}, 120)
         child.kill()
     assert statuses(shop) == {503}
     shop.fleet.release_locks()
