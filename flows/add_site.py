@@ -66,9 +66,10 @@ def add_site(
         uri: The site's main host name, in lower case.
         platform: The platform that it runs on.
         database: The server that gets its database.
-        aliases: Other host names that serve the site; empty keeps what is registered.
-        redirects: Other host names that redirect to the main one; empty keeps what is registered.
-        title: The name that the application shows; the host name when empty.
+        aliases: Other host names that serve the site, all of them; empty, or an empty list, keeps what is
+            registered. To have none any more, empty the list in the site's block and run verify-platform.
+        redirects: Other host names that redirect to the main one; kept and emptied like the aliases.
+        title: The name that the application shows; empty keeps what is registered, at first the host name.
         admin_email: Given to the application's installer; webmaster at the host name when empty.
         dry_run: Only show what would be done.
     """
@@ -120,8 +121,8 @@ def describe_site(
         uri=uri,
         platform=platform,
         database=database,
-        aliases=_given(aliases, registered.aliases if registered else []),
-        redirects=_given(redirects, registered.redirects if registered else []),
+        aliases=aliases or (registered.aliases if registered else []),
+        redirects=redirects or (registered.redirects if registered else []),
         title=title or (registered.title if registered else ""),
         admin_email=admin_email or (registered.admin_email if registered else ""),
         enabled=registered.enabled if registered else True,
@@ -132,10 +133,6 @@ def describe_site(
     )
     site.take_name(site_block_name(uri))
     return site
-
-
-def _given(names: list[str] | None, registered: list[str]) -> list[str]:
-    return registered if names is None else names
 
 
 def _kept(password: SecretStr | None) -> SecretStr:

@@ -72,8 +72,10 @@ def plan_convergence(
 
     Nodes that cannot be read are left out and are in `unread`; those in `without` are known not to answer
     and are not asked. Either way nothing is taken from them: a node that is down keeps its access. Raises
-    PlanRefused for a host name that another site has, and for what the plans of each subject refuse.
+    PlanRefused for a site that add-site never made, for a host name that another site has, and for what the
+    plans of each subject refuse.
     """
+    refuse_without_password(sites)
     asked = fleet.only(set(fleet.node_names) - set(without))
     values = [site.value() for site in sites]
     profile = sites[0].profile()
@@ -136,6 +138,16 @@ def serve_everywhere(nodes: Sequence[Node], web: Mapping[str, WebPlan], sites: S
     if outcomes.failed:
         outcomes += join_outcomes(restore_config.map(nodes, plans))
     return outcomes
+
+
+def refuse_without_password(sites: Sequence[Site]) -> None:
+    """Raise PlanRefused for sites that an inventory registered and add-site never made."""
+    without = [site.uri for site in sites if not site.database_password]
+    if without:
+        raise PlanRefused(
+            f"{', '.join(without)}: registered without a database password",
+            "Run add-site first, which makes one",
+        )
 
 
 def refuse_unreleased(nodes: Sequence[Node], current: Mapping[str, str], platform: str) -> None:

@@ -5,11 +5,13 @@ Effect: the site is taken off the web (503), so that nothing changes any more; i
     every node are written to the worker's backup directory and read back whole; then its vhost goes from
     every node, its data, its database, its accounts, and last its block. Without a verified backup nothing
     goes.
-Rollback: when the backup fails, the site is on the web again. After the backup there is none; the outcome
-    names the backup's directory (database.sql.gz and one archive of data a node), from which the site can be
-    restored with add-site and the database's client.
+Rollback: when the backup fails or the run is cancelled meanwhile, the site is on the web again. After the
+    backup there is none; the outcome names the backup's directory (database.sql.gz and one archive of data a
+    node), from which the site can be restored with add-site and the database's client.
 Safe to re-run? Yes, also after a kill: what is gone already is skipped, what is left is backed up first.
-3 a.m.: a node or database that does not answer keeps it from starting. Other sites are not affected.
+3 a.m.: a node or database that does not answer keeps it from starting, and so does a backup directory that
+    cannot be written. A run whose process was killed may leave the site at 503: run it again, or
+    verify-platform, which serves the site again. Other sites are not affected.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from prefect import unmapped
+from prefect import get_run_logger, unmapped
 from prefect.client.schemas.objects import State
 
 from blocks import Site
@@ -30,7 +32,7 @@ from flows.operation import operation
 from flows.packs import look_at_pack
 from flows.publish import announce, conclude, publish_plan
 from flows.standby import copy_afterwards
-from tasks.errors import PackmasterError
+from tasks.errors import HostsFailed
 from tasks.fleet import Database, Node, Target
 from tasks.grants import GrantPlan, RemovedAccess, plan_grants, read_grants, take_access_back
 from tasks.outcome import Outcome, Outcomes
@@ -112,20 +114,36 @@ def plan_vhosts(nodes: Sequence[Node], uri: str, vhost: Vhost | None) -> dict[st
 def back_up_offline(removal: Removal) -> VerifiedBackup:
     """The site is off the web and in a verified backup; or it is on the web again and the error is raised."""
     site, nodes = removal.site, removal.fleet.nodes
+    directory = start_backup(site.uri, datetime.now(UTC), str(backup_directory()))
     vhost = replace(vhost_for(site.value(), site.profile(), site.credentials()), enabled=False)
     offline = plan_vhosts(nodes, site.uri, vhost)
-    serve_everywhere(nodes, offline, ()).raise_if_failed()
     try:
-        return back_up(removal)
-    except PackmasterError:
-        join_outcomes(restore_config.map(nodes, [offline[node.name] for node in nodes])).raise_if_failed()
+        served = serve_everywhere(nodes, offline, ())
+        if not served.failed:
+            return back_up(removal, directory)
+    except BaseException as failure:  # a cancelled run, too, owes the site to its visitors
+        reason = str(failure) or type(failure).__name__
+        get_run_logger().error("no backup, so the site goes back on the web: %s", reason)
+        return_to_web(removal, offline).raise_if_failed()
         raise
+    raise HostsFailed(served)
 
 
-def back_up(removal: Removal) -> VerifiedBackup:
+def return_to_web(removal: Removal, offline: Mapping[str, WebPlan]) -> Outcomes:
+    """Every node serves of the site what it did before `offline`; what a killed run left off is on again."""
+    site, nodes = removal.site, removal.fleet.nodes
+    changed = [node for node in nodes if offline[node.name]]
+    outcomes = join_outcomes(restore_config.map(changed, [offline[node.name] for node in changed]))
+    left_off = [node for node in nodes if not offline[node.name]]
+    if left_off:
+        vhost = vhost_for(site.value(), site.profile(), site.credentials())
+        outcomes += serve_everywhere(left_off, plan_vhosts(left_off, site.uri, vhost), ())
+    return outcomes
+
+
+def back_up(removal: Removal, directory: str) -> VerifiedBackup:
     """The database and all data are in a backup that was read back; raises HostsFailed, PlanRefused."""
     site, nodes = removal.site, removal.fleet.writers
-    directory = start_backup(site.uri, datetime.now(UTC), str(backup_directory()))
     data = gather("back up data", back_up_data.map(nodes, unmapped(site.value()), unmapped(directory)))
     names = [removal.access.database] if removal.has_database else []
     dumping = back_up_database.map(unmapped(removal.database), names, unmapped(directory))

@@ -16,6 +16,7 @@ from tasks.grants.rules import (
     refuse_foreign_database,
     refuse_hosts,
     refuse_names,
+    refuse_no_password,
     refuse_server,
     refuse_strangers,
 )
@@ -112,6 +113,7 @@ def _refuse(
         try:
             refuse_names(each, actual)
             if isinstance(each, SiteAccess):
+                refuse_no_password(each)
                 refuse_hosts(each)
                 refuse_strangers(each, strangers.get(each.site, ()), adopt=policy.adopt)
             adopts = policy.adopt and isinstance(each, SiteAccess)

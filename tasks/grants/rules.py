@@ -57,6 +57,14 @@ def refuse_names(access: Desired, actual: GrantFacts) -> None:
         )
 
 
+def refuse_no_password(access: SiteAccess) -> None:
+    """Raise PlanRefused for a site without a password: its accounts would let in whoever knows their name."""
+    if not access.password:  # an empty SecretStr is false
+        raise PlanRefused(
+            f"{access.site} has no database password", "Run add-site for it first, which makes one"
+        )
+
+
 def refuse_hosts(access: SiteAccess) -> None:
     """Raise PlanRefused for anything but exact addresses, and for none at all."""
     if not access.hosts:

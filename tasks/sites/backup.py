@@ -65,17 +65,22 @@ class VerifiedBackup:
 
 
 def open_backup(root: Path, uri: str, now: datetime) -> Path:
-    """Return the directory for a backup made at `now`, readable by nobody else; it may exist already."""
+    """Return the directory for a backup made at `now`, readable by nobody else; it may exist already.
+
+    Raises PlanRefused when it cannot be made, as everything here does that cannot write its file.
+    """
     directory = root / check_host_name(uri) / f"{now:%Y%m%dT%H%M%S}"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _refused_when_unwritable(directory):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return directory
 
 
 def back_up_database(database: Database, name: str, directory: Path) -> DumpPart:
     """The database is in `directory` as one gzipped SQL file."""
-    with _write_private(directory / DUMP) as raw, gzip.GzipFile("", "wb", 4, raw, mtime=0) as sink:
+    path = directory / DUMP
+    with _write_private(path) as raw, gzip.GzipFile("", "wb", 4, raw, mtime=0) as sink:
         dumped = dump_database(database, name, cast("BinaryIO", sink))
-    return DumpPart(DUMP, _digest(directory / DUMP), dumped.rows, dumped.others)
+    return DumpPart(DUMP, _digest(path), dumped.rows, dumped.others)
 
 
 def back_up_data(ssh: Ssh, site: Site, directory: Path) -> DataPart:
@@ -134,13 +139,25 @@ def _unusable(directory: Path, reason: str) -> PlanRefused:
 def _write_private(path: Path) -> Iterator[BinaryIO]:
     """Write a file that appears under its name only when it is complete and on disk."""
     part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as sink:
-        yield sink
-        sink.flush()
-        os.fsync(sink.fileno())
-    part.replace(path)
+    with _refused_when_unwritable(path):
+        part.unlink(missing_ok=True)
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as sink:
+            yield sink
+            sink.flush()
+            os.fsync(sink.fileno())
+        part.replace(path)
+
+
+@contextmanager
+def _refused_when_unwritable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as failure:
+        raise PlanRefused(
+            f"the backup {path} cannot be written on the controller: {failure.strerror or failure}",
+            "Free its disk, or set PACKMASTER_BACKUPS to one that the worker may write, and run again",
+        ) from failure
 
 
 def _digest(path: Path) -> str:
@@ -155,15 +172,16 @@ def _with_rows(rows: Mapping[str, Any]) -> dict[str, int]:
 def _count_rows(path: Path) -> dict[str, int]:
     """Count the rows of every table in a dump; raises EOFError when its end is missing."""
     rows: dict[str, int] = {}
-    table, line, tables = "", b"", True
+    table, line, tables, inserting = "", b"", True, False
     with gzip.open(path, "rb") as source:
         for line in source:
             if line == PROGRAM:  # what comes now is code, and may have lines of any form
                 tables = False
-            if tables and line.startswith(b"INSERT INTO `"):
-                table = _table_of(line)
-            elif tables and line.startswith(b"("):
+            elif tables and line.startswith(b"INSERT INTO `"):
+                table, inserting = _table_of(line), True
+            elif inserting:  # a row is one line; elsewhere a list of partitions begins like one
                 rows[table] = rows.get(table, 0) + 1
+                inserting = line.endswith(b",\n")
     if line != COMPLETE:
         raise EOFError("the end of the dump is missing")
     return rows

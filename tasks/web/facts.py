@@ -18,6 +18,9 @@ PROBE_SECONDS = 5.0
 _READ = r"""
 config=$1
 export LC_ALL=C
+# A kernel that was started without IPv6 has no such file. Where it was only switched off for the interfaces
+# there is one, and whoever listens is reached as soon as it is switched on.
+if [ -e /proc/net/if_inet6 ]; then printf 'ipv6\0'; fi
 cd "$config" 2>/dev/null || exit 0
 printf 'live\0%s\0' "$(basename "$(readlink live || true)")"
 for name in $(ls -1t generations 2>/dev/null | grep -E '^[A-Za-z0-9][A-Za-z0-9._-]*$' || true); do
@@ -44,9 +47,12 @@ def parse_web_facts(host: str, out: bytes, loaded: str | None = None) -> ServerC
     digests: dict[str, str] = {}
     headers: dict[str, list[str]] = {}
     present: list[str] = []
+    ipv6 = False
     words = iter(field.decode("utf-8", "surrogateescape") for field in fields[:-1])
     for word in words:
-        if word == "live":
+        if word == "ipv6":
+            ipv6 = True
+        elif word == "live":
             live = next(words) or None
         elif word == "generation":
             generations.append(next(words))
@@ -67,7 +73,7 @@ def parse_web_facts(host: str, out: bytes, loaded: str | None = None) -> ServerC
                 "give it to that user, or take it away"
             )
     files = (_parse_file(name, digests[name], recorded.get(name), headers.get(name, [])) for name in present)
-    return ServerConfig(host, live, loaded, _by_name(files), tuple(generations))
+    return ServerConfig(host, live, loaded, _by_name(files), tuple(generations), ipv6)
 
 
 def read_web_facts(ssh: Ssh) -> ServerConfig:

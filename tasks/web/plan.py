@@ -132,7 +132,7 @@ def plan_web(desired: Mapping[str, Vhost | None], facts: ServerConfig, kind: Ser
     cannot be rendered.
     """
     rendered = {
-        file_name(site): render_vhost(vhost, kind)
+        file_name(site): render_vhost(vhost, kind, ipv6=facts.ipv6)
         for site, vhost in sorted(desired.items())
         if vhost is not None
     }
@@ -144,7 +144,7 @@ def plan_web(desired: Mapping[str, Vhost | None], facts: ServerConfig, kind: Ser
     }
     wanted = kept | {name: _digest(content) for name, content in rendered.items()}
     generation = _name_generation(wanted, facts, kind)
-    default = render_default(generation, kind)
+    default = render_default(generation, kind, ipv6=facts.ipv6)
     rendered[DEFAULT_FILE] = default
     wanted[DEFAULT_FILE] = _digest(default)
     return WebPlan(
@@ -167,12 +167,12 @@ def plan_web(desired: Mapping[str, Vhost | None], facts: ServerConfig, kind: Ser
 def _name_generation(wanted: Mapping[str, str], facts: ServerConfig, kind: ServerKind) -> str:
     """A digest of all files; a live generation that was altered by hand is no use, so it gets a successor."""
     lines = [kind, *(f"{name} {digest}" for name, digest in sorted(wanted.items()))]
-    lines.append(_digest(render_default("", kind)))
+    lines.append(_digest(render_default("", kind, ipv6=facts.ipv6)))
     base = _digest("\n".join(lines).encode())[:12]
     live_base, _, count = (facts.live or "").partition("-r")
     if live_base != base or facts.live is None:
         return base
-    expected = {**wanted, DEFAULT_FILE: _digest(render_default(facts.live, kind))}
+    expected = {**wanted, DEFAULT_FILE: _digest(render_default(facts.live, kind, ipv6=facts.ipv6))}
     if {name: file.digest for name, file in facts.files.items()} == expected:
         return facts.live
     return f"{base}-r{int(count or 0) + 1}"

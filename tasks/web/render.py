@@ -48,10 +48,12 @@ class Area:
     directory: str = ""
 
 
-def render_vhost(vhost: Vhost, kind: ServerKind) -> bytes:
+def render_vhost(vhost: Vhost, kind: ServerKind, *, ipv6: bool = False) -> bytes:
     """Return one site's configuration for this kind of server; raises PlanRefused for what it cannot hold.
 
-    Its first lines say which site, platform and names it is of, for `tasks.web.facts`.
+    nginx listens on IPv6 only when it is told to, and does not start where the kernel has none; apache finds
+    out by itself, so `ipv6` changes nothing for it. The first lines say which site, platform and names it is
+    of, for `tasks.web.facts`.
     """
     check_vhost(vhost)
     areas = _sort_areas(vhost)
@@ -62,6 +64,7 @@ def render_vhost(vhost: Vhost, kind: ServerKind) -> bytes:
         .render(
             header=_header(vhost),
             vhost=vhost,
+            ipv6=ipv6,
             areas=areas,
             no_php=_alternatives([area.prefix for area in areas if area.kind != "denied"]),
             data=_alternatives([area.prefix for area in areas if area.kind == "data"]),
@@ -76,10 +79,10 @@ def render_vhost(vhost: Vhost, kind: ServerKind) -> bytes:
     return text.encode()
 
 
-def render_default(generation: str, kind: ServerKind) -> bytes:
+def render_default(generation: str, kind: ServerKind, *, ipv6: bool = False) -> bytes:
     """Return the catch-all: unknown names get 404 and the generation that the server has loaded."""
-    text = _templates().get_template(f"{kind}_default.conf.j2").render(generation=generation, port=HTTP_PORT)
-    return text.encode()
+    template = _templates().get_template(f"{kind}_default.conf.j2")
+    return template.render(generation=generation, port=HTTP_PORT, ipv6=ipv6).encode()
 
 
 def file_name(site: str) -> str:

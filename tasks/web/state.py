@@ -30,7 +30,8 @@ class ServerConfig:
     """What is configured on one host.
 
     `live` is the generation that the server would load, `loaded` the one it answers with (None: it does not
-    answer, or with something else). `generations` are on its disk, newest first.
+    answer, or with something else). `generations` are on its disk, newest first. `ipv6` says that its kernel
+    lets a server listen on IPv6.
     """
 
     host: str
@@ -38,6 +39,7 @@ class ServerConfig:
     loaded: str | None = None
     files: Mapping[str, ConfigFile] = field(default_factory=dict)
     generations: tuple[str, ...] = ()
+    ipv6: bool = False
 
     def sites_of(self, platform: str) -> tuple[str, ...]:
         """The sites that this host serves from a platform."""

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from blocks import Cluster, DatabaseServer, Platform, Site, SshCredentials, WebServer, site_block_name
 from deployments.inventory import build_blocks, plan_changes, read_inventory, save_blocks
+from flows.convergence import plan_convergence
 from tasks.errors import PlanRefused
 
 KEY = "inv-private-key-51d2"
@@ -94,6 +95,16 @@ def test_everything_is_registered_and_a_second_run_changes_nothing(
     assert SshCredentials.get("inva-key", "a test").private_key.get_secret_value() == KEY
     assert site.database.admin_password.get_secret_value() == PASSWORD
     assert set(apply(path).values()) == {"unchanged"}
+
+
+def test_a_site_that_only_the_file_made_is_not_served_before_add_site_ran(
+    tmp_path: Path, prefect_server: str
+) -> None:
+    """Its accounts would have no password; no node is asked, for these do not answer."""
+    apply(write(tmp_path, make_document("invh")))
+    site = Site.get(site_block_name("invh.example.org"), "a test")
+    with pytest.raises(PlanRefused, match=r"invh\.example\.org: registered without a.*Run add-site first"):
+        plan_convergence(site.platform.resolve(), [site])
 
 
 def test_references_are_references_after_every_kind_of_update(tmp_path: Path, prefect_server: str) -> None:

@@ -93,6 +93,15 @@ def test_another_password_is_altered() -> None:
     assert [step.kind for step in plan.steps] == ["alter"]
 
 
+def test_a_site_without_a_password_gets_no_account_and_the_others_get_theirs() -> None:
+    bare = replace(give("bare"), password=SecretStr(""))
+    with pytest.raises(PlanRefused, match=r"bare has no database password\. Run add-site"):
+        plan_grants([bare], SERVER)
+    plan = plan_grants([bare, give("s")], SERVER)
+    assert {step.site for step in plan.steps if step.site} == {"s"}
+    assert "bare has no database password" in plan.refused[0]
+
+
 @pytest.mark.parametrize(
     "host", ["%", "10.0.0.%", "web1", "", "127.0.0.1", "10.0.0.0/8", "FE80::1", STAGING_HOST]
 )

@@ -280,6 +280,7 @@ def running(
     kinds = {
         "create_platform": {"target": "target"},
         "deploy_platform": {"platform": "block.platform"},
+        "remove_site": {"site": "block.site"},
         "rotate_password": {"site": "block.site"},
     }
     names = kinds.get(function, {})

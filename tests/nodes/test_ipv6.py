@@ -1,4 +1,7 @@
-"""Nodes and databases that reach each other over IPv6: found, let in at one spelling, and let go again."""
+"""Nodes and databases that reach each other over IPv6: found, let in at one spelling, and let go again.
+
+Visitors, too, may come over IPv6, whichever web server a node runs.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,14 @@ from tests.nodes.fleet import wait_until
 from tests.nodes.grant_tools import access_named, converge, forget, kinds, plain_facts, polling_from
 from tests.nodes.machines import greets
 from tests.nodes.prepared import node_of
+from tests.nodes.vhosts import SITE, Server, prepared
+from tests.nodes.vhosts import server as web_server
 
 if TYPE_CHECKING:
     from tests.nodes.conftest import Bed, DockerExec
     from tests.nodes.databases import RootSql
+
+__all__ = ["prepared", "web_server"]
 
 NAME = "site_six"
 CONNECTION_LOST = {2006, 2013, 1927}
@@ -58,11 +65,11 @@ def docker(*argv: str) -> None:
 
 @pytest.fixture(scope="module")
 def six(bed: Bed, database_servers: tuple[Database, ...]) -> Iterator[Six]:
-    """web1, web2 and both databases are in a second network, of IPv6 addresses; it leads nowhere else."""
+    """web1 ... web3 and both databases are in a second network, of IPv6 addresses; it leads nowhere else."""
     name = f"{bed.project}-six"
     prefix = "fd00:" + bed.controller.removesuffix(".1").replace(".", ":")
     # Zeros that may be left out, and some that may not.
-    octets = {"web1": "::11", "web2": ":0:1:0:c", "db": "::20", "dbmysql": "::21"}
+    octets = {"web1": "::11", "web2": ":0:1:0:c", "web3": "::13", "db": "::20", "dbmysql": "::21"}
     found = Six(name, {node: prefix + rest for node, rest in octets.items()}, f"{prefix}::1")
     with suppress(AssertionError):
         leave(found, bed)  # what a session that was killed left behind
@@ -70,7 +77,7 @@ def six(bed: Bed, database_servers: tuple[Database, ...]) -> Iterator[Six]:
     for node, address in found.addresses.items():
         docker("network", "connect", "--ip6", address, name, f"{bed.project}-{node}")
     # The controller's own address is not used before nobody else has claimed it (RFC 4862, 5.4).
-    wait_until(lambda: greets(found.addresses["web1"]), 20)
+    wait_until(lambda: all(greets(found.addresses[name]) for name in ("web1", "web3")), 20)
     yield found
     leave(found, bed)
 
@@ -158,3 +165,18 @@ def test_a_node_that_left_is_refused_and_its_session_ended(
         assert ended.value.args[0] in CONNECTION_LOST
     (there,) = (each for each in plain_facts(server).accounts if each.account.user == NAME)
     assert there.account.host == pair[0].address
+
+
+def test_a_visitor_over_ipv6_gets_what_one_over_ipv4_gets(web_server: Server, six: Six) -> None:
+    there = replace(web_server.node, address=six.addresses[web_server.node.name])
+    over_six = replace(web_server, node=there)
+    wanted = {SITE: (200, b"static\n"), f"old.{SITE}": (301, None), "nobody.example.org": (404, None)}
+    for host, (status, body) in wanted.items():
+        first, second = (each.get("/s.txt", host) for each in (web_server, over_six))
+        assert first.status == second.status == status
+        assert first.body == second.body
+        assert first.header("Location") == second.header("Location")
+        assert body is None or second.body == body
+    assert over_six.get("/").status == 200
+    # A node that the controller itself reaches over IPv6 only.
+    assert not over_six.plan(gone=("two.example.org",))

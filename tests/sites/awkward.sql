@@ -1,5 +1,5 @@
--- What dumps get wrong: odd names, binary values, floats, generated and invisible columns, views that need
--- functions and other views, code that looks like data.
+-- What dumps get wrong: odd names, binary values, floats, generated and invisible columns, partitions, views
+-- that need functions and other views, code that looks like data.
 SET NAMES utf8mb4;
 SET SESSION sql_mode = '';
 CREATE TABLE `o``dd name` (
@@ -38,6 +38,10 @@ INSERT INTO child VALUES (1, 2), (2, NULL);
 CREATE TABLE empty_one (id INT) COMMENT 'a comment;\nof two lines';
 CREATE TABLE big (id INT PRIMARY KEY, t VARCHAR(200));
 INSERT INTO big SELECT seq, REPEAT('x', 150) FROM seq_1_to_20000;
+CREATE TABLE parted (id INT PRIMARY KEY)
+    PARTITION BY RANGE (id) (PARTITION low VALUES LESS THAN (10), PARTITION high VALUES LESS THAN MAXVALUE);
+INSERT INTO parted VALUES (1), (11);
+CREATE TABLE parted_empty (id INT) PARTITION BY LIST (id) (PARTITION one VALUES IN (1, 2));
 CREATE FUNCTION twice(x INT) RETURNS INT DETERMINISTIC RETURN x * 2;
 CREATE VIEW z_view AS SELECT id, twice(id) AS doubled FROM child;
 CREATE VIEW a_view AS SELECT id, doubled FROM z_view;

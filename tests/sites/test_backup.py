@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import resource
 import tarfile
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,7 +18,11 @@ from tasks.sites.facts import parse_site_facts
 from tasks.sites.plan import PathFacts
 
 URI = "a.org"
-SQL = b"CREATE TABLE `t``x` (a int);\nINSERT INTO `t``x` (`a`) VALUES\n(1),\n(2);\n"
+SQL = (
+    b"CREATE TABLE `t``x` (a int)\n PARTITION BY RANGE (`a`)\n(PARTITION `p` VALUES LESS THAN (9));\n"
+    b"INSERT INTO `t``x` (`a`) VALUES\n(1),\n(2);\n"
+    b"CREATE TABLE `u` (a int)\n PARTITION BY LIST (`a`)\n(PARTITION `p` VALUES IN (1));\n"
+)
 CODE = b"DELIMITER ;;\nCREATE TRIGGER x\nINSERT INTO `t` VALUES\n(3) ;;\nDELIMITER ;\n"
 
 
@@ -104,6 +109,24 @@ def test_a_backup_that_was_cut_off_is_refused(directory: Path) -> None:
     (directory / "backup.json").write_text(json.dumps({"uri": URI, "dump": asdict(DumpPart("x", "", {}))}))
     with pytest.raises(PlanRefused, match="cannot be used"):
         verify_backup(directory, URI)
+
+
+def test_a_directory_that_cannot_be_made_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PlanRefused, match=r"Not a directory.*PACKMASTER_BACKUPS"):
+        open_backup(tmp_path / "file", URI, datetime(2026, 1, 2, tzinfo=UTC))
+
+
+def test_a_file_that_cannot_be_written_whole_is_refused_and_is_no_backup(directory: Path) -> None:
+    (directory / "backup.json").unlink()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(PlanRefused, match=r"backup\.json cannot be written.*File too large"):
+            seal(directory)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not (directory / "backup.json").exists()
 
 
 def test_facts_are_parsed_with_their_seed_kept_secret() -> None:

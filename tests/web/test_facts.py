@@ -14,6 +14,7 @@ def printed(*words: str) -> bytes:
 def test_nothing_there() -> None:
     assert parse_web_facts("web1", b"") == ServerConfig("web1")
     assert parse_web_facts("web1", printed("live", "")) == ServerConfig("web1")
+    assert parse_web_facts("web1", printed("ipv6")) == ServerConfig("web1", ipv6=True)
 
 
 def test_everything() -> None:

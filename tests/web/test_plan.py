@@ -88,6 +88,20 @@ def test_change(live: ServerConfig) -> None:
     assert actions(plan) == [("change", "a.org.conf")]
 
 
+def test_a_kernel_that_got_or_lost_ipv6_is_another_generation_for_nginx(live: ServerConfig) -> None:
+    desired: dict[str, Vhost | None] = {"a.org": vhost("a.org"), "b.org": vhost("b.org", "other")}
+    four = installed(plan_web(desired, FRESH, "nginx"), FRESH, desired)
+    six = replace(four, ipv6=True)
+    assert actions(plan_web(desired, six, "nginx")) == [("change", "a.org.conf"), ("change", "b.org.conf")]
+    there = installed(plan_web(desired, six, "nginx"), six, desired)
+    assert plan_web(desired, there, "nginx").generation == four.live
+    assert not plan_web(desired, replace(there, ipv6=True), "nginx")
+    # Also where there is no site: the catch-all listens, too.
+    empty = {plan_web({}, replace(FRESH, ipv6=ipv6), "nginx").generation for ipv6 in (False, True)}
+    assert len(empty) == 2
+    assert not plan_web({"a.org": vhost("a.org")}, replace(live, ipv6=True), "apache")
+
+
 def test_altered_vhost_of_a_desired_site_is_repaired(live: ServerConfig) -> None:
     plan = plan_web({"a.org": vhost("a.org")}, alter(live, "a.org.conf"), "apache")
     assert actions(plan) == [("repair", "a.org.conf")]

@@ -58,12 +58,25 @@ def assert_golden(name: str, content: bytes) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", ["full", "plain", "disabled"])
 def test_golden(kind: ServerKind, case: str, vhosts: dict[str, Vhost]) -> None:
-    assert_golden(f"{kind}-{case}.conf", render_vhost(vhosts[case], kind))
+    assert_golden(f"{kind}-{case}.conf", render_vhost(vhosts[case], kind, ipv6=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_golden_default(kind: ServerKind) -> None:
-    assert_golden(f"{kind}-default.conf", render_default("0123456789ab", kind))
+    assert_golden(f"{kind}-default.conf", render_default("0123456789ab", kind, ipv6=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_ipv6_nothing_listens_there_and_all_else_is_the_same(kind: ServerKind, full: Vhost) -> None:
+    for six, four in (
+        (render_vhost(full, kind, ipv6=True), render_vhost(full, kind, ipv6=False)),
+        (render_default("0", kind, ipv6=True), render_default("0", kind, ipv6=False)),
+    ):
+        there = [line for line in six.splitlines() if b"listen [::]:80" not in line]
+        assert there == four.splitlines()
+        # For each address of the one family, one of the other.
+        assert six.count(b"listen [::]:80") == four.count(b"listen 80") == four.count(b"listen ")
+        assert (b"listen" in four) is (kind == "nginx")
 
 
 @pytest.mark.parametrize("kind", KINDS)
