@@ -1,12 +1,14 @@
 """repair-share: mount anew what is stale, away or from the wrong server, one node after the other.
 
 Trigger: by hand, or by an automation on `packmaster.share.unhealthy`, when check-share shows STALE,
-    NOT_MOUNTED or WRONG_SERVER, or HUNG on a node although its server answers again.
+    NOT_MOUNTED or WRONG_SERVER, or HUNG on a node although its server is well.
 Effect: the share is looked at anew, three times where something is wrong. Then, one node at a time: php-fpm
     is stopped (requests that are being answered may finish), the mounts concerned are taken away and made
     again, what is mounted is confirmed by address and by a bounded round trip, php-fpm is started, and the
-    node's sites are asked for. A mount that is dead is taken away by force. One that is alive and from the
-    wrong server never is, for somebody may be writing to it: who uses it is named, and the node stays
+    node's sites are asked for. A mount that is dead is taken away by force: one that is stale, or that hangs
+    while its server and the server's disk are well, and have been for three minutes. One that hangs with its
+    server is left, for what was written to it may not be on the disk yet. One that is alive and from the
+    wrong server is never forced, for somebody may be writing to it: who uses it is named, and the node stays
     drained. Nodes whose mounts are OK are not touched. What mounting cannot mend is named, and fails the
     run. Of a share of mode external nothing is ever mounted anew: nodes on which it hangs for longer than
     its failover budget, as check-share saw, are drained, and start again by a run after it is back.
@@ -20,6 +22,8 @@ Safe to re-run? Yes, also after a kill: what was drained is noted on the node (/
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from prefect.client.schemas.objects import State
 
 from blocks import Share
@@ -29,7 +33,7 @@ from flows.operation import operation
 from flows.publish import conclude, publish_plan
 from flows.registry import list_sites
 from flows.release import site_checks
-from flows.watch import Circle, find_circle, look
+from flows.watch import PATIENT_SECONDS, Circle, find_circle, look
 from tasks.fleet import Node
 from tasks.liveness import (
     NodeRepair,
@@ -41,6 +45,7 @@ from tasks.liveness import (
     mount_anew,
     plan_repair,
     resume,
+    returned_lately,
 )
 from tasks.outcome import Outcome, Outcomes
 from tasks.steps import join_outcomes
@@ -57,9 +62,11 @@ def repair_share(share: Share, dry_run: bool = False) -> State[Outcomes]:
     """
     circle, about = find_circle(share), f"repair {share.name}"
     with hold(circle.target):
+        before = read_history(share.name)
         # Since when something hangs tells whether its own cluster may still be at it.
-        looked = look(circle, read_history(share.name) if circle.watched.external else Watch())
-        plan = plan_repair(circle.watched, looked.watch, looked.sample)
+        looked = look(circle, before if circle.watched.external else Watch(), PATIENT_SECONDS)
+        returned = returned_lately(before, circle.watched, datetime.now(UTC))
+        plan = plan_repair(circle.watched, looked.watch, looked.sample, returned=returned)
         publish_plan(about, plan)
         outcomes = Outcomes(tuple(found_well(circle, looked.watch, {repair.host for repair in plan.repairs})))
         if not dry_run:

@@ -36,8 +36,9 @@ from tasks.steps import Gathered, join
 # With three to raise and two to clear, two more settle what changed while it was looked at.
 MOST_SAMPLES = 5
 PAUSE_SECONDS = 0.2
-# The first sample gives everybody two seconds; who was silent then is asked again with less patience.
-FIRST_SECONDS, NEXT_SECONDS = 2.0, 1.0
+# The first sample gives everybody two seconds; who was silent then is asked again with less patience, for a
+# hang is to be known within ten. Who is about to take mounts away has the patience of the first.
+FIRST_SECONDS, NEXT_SECONDS, PATIENT_SECONDS = 2.0, 1.5, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +104,14 @@ def find_circle(share: Share, server: str = "") -> Circle:
     return Circle(resolved, watched, nodes, tuple(packs))
 
 
-def look(circle: Circle, before: Watch) -> Looked:
-    """Take samples until no further one could change what is held to be so, or MOST_SAMPLES were taken."""
+def look(circle: Circle, before: Watch, later: float = NEXT_SECONDS) -> Looked:
+    """Take samples until no further one could change what is held to be so, or MOST_SAMPLES were taken.
+
+    None but the first waits longer than `later` seconds for a mount or server.
+    """
     watch, samples = before, 0
     while True:
-        sample, found = take_sample(circle, NEXT_SECONDS if samples else FIRST_SECONDS)
+        sample, found = take_sample(circle, later if samples else FIRST_SECONDS)
         watch = judge(watch, found, datetime.now(UTC), circle.watched)
         samples += 1
         if watch.settled or samples == MOST_SAMPLES:

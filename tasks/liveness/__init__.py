@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasks.fleet import Machine, Node
 from tasks.liveness import apply, facts
 from tasks.liveness.facts import resolve_address
-from tasks.liveness.history import Change, Watch, find_changes, judge, parse_rows, summarise
+from tasks.liveness.history import Change, Watch, find_changes, judge, parse_rows, returned_lately, summarise
 from tasks.liveness.plan import NodeRepair, Remount, RepairPlan, plan_repair
 from tasks.liveness.quorum import find_all
 from tasks.liveness.values import Member, NullAnswer, Sample, Sight, Verdict, Watched
@@ -38,6 +38,7 @@ __all__ = [
     "plan_repair",
     "resolve_address",
     "resume",
+    "returned_lately",
     "summarise",
 ]
 

@@ -111,6 +111,14 @@ def find_changes(before: Watch, after: Watch) -> tuple[Change, ...]:
     return tuple(sorted(changes, key=lambda change: (change.mount != SERVER, change.machine, change.mount)))
 
 
+def returned_lately(before: Watch, watched: Watched, now: datetime) -> bool:
+    """Whether the server was away when it was last looked at, or came back so lately that clients may still
+    be about to follow.
+    """
+    row = before.rows.get((watched.server, SERVER))
+    return row is not None and (row.verdict in _HANGS or now - row.since <= TO_RECONNECT)
+
+
 def parse_rows(table: Iterable[Mapping[str, str]]) -> Watch:
     """The state that a table shows; rows that are not of ours, or were damaged, are left out."""
     rows: dict[Key, Row] = {}

@@ -126,7 +126,8 @@ class Owner:
 @dataclass(frozen=True, slots=True)
 class Sight:
     """What one probe on one machine said. `left` are processes that could not be killed; `drained` are the
-    services that repair-share stopped and has not started again.
+    services that repair-share stopped and has not started again. In its `grace` period a server lets nobody
+    open a file, for its clients are to claim first what they had before it started.
     """
 
     ids: Ids = field(default_factory=Ids)
@@ -135,6 +136,7 @@ class Sight:
     mounts: tuple[MountEntry, ...] = ()
     left: tuple[str, ...] = ()
     threads: int = 0
+    grace: bool = False
     exports: tuple[Export, ...] = ()
     owners: tuple[Owner, ...] = ()
     drained: tuple[str, ...] = ()

@@ -186,6 +186,30 @@ def test_a_directory_is_removed_and_made_again_under_its_clients(watching: Watch
     change_nothing(repair_share, share=watching.share)
 
 
+def test_no_mount_is_torn_off_while_the_servers_disk_is_frozen(watching: Watching) -> None:
+    """nfsd answers the nodes meanwhile, and what they wrote is written when the disk goes on."""
+    await_well(watching)
+    before = {name: (mount_ids(watching, name), php(watching, name)) for name in watching.nodes}
+    written = f"{SITES}/written-meanwhile"
+    watching.bed.guest("nfs1", f"fsfreeze -f {DISK}")
+    try:
+        watching.bed.guest(
+            "slave1", f"setsid su -s /bin/sh aegir -c 'echo kept >{written}' >/dev/null 2>&1 </dev/null &"
+        )
+        fail(repair_share, share=watching.share)
+        lines = watching.fleet.lines(f"outcome-repair-{SHARE}")
+        left = [line for line in lines if f"{SITES} is HUNG: its server is HUNG: see to that first" in line]
+        assert {line.split()[0] for line in left} == set(watching.nodes), lines
+        assert {name: (mount_ids(watching, name), php(watching, name)) for name in watching.nodes} == before
+        # Each of them would have been mounted anew by force: its server answers it.
+        watching.look()
+        assert all(watching.sample.nodes[name].null.ok for name in watching.nodes)
+    finally:
+        watching.bed.guest("nfs1", f"fsfreeze -u {DISK}")
+    wait_until(lambda: watching.bed.guest("slave2", f"cat {written}", check=False) == "kept\n", 60)
+    watching.bed.guest("slave1", f"rm -f {written}")
+
+
 def test_the_wrong_server_and_somebody_who_uses_it(watching: Watching) -> None:
     """It may be written to, so it is not taken away by force: whoever it is is named."""
     guest, other = watching.bed.guest, watching.bed.addresses["nfs2"]
