@@ -40,6 +40,7 @@ __all__ = [
     "resume",
     "returned_lately",
     "summarise",
+    "try_mounts",
 ]
 
 
@@ -67,6 +68,12 @@ def ask_server(address: str, seconds: float) -> NullAnswer:
 def flush_exports(server: Machine) -> Outcome:
     """The server's kernel asks anew what is exported, and forgets directories that are gone."""
     return apply.flush_exports(server)
+
+
+@host_task("try mounts", run_name="try mounts on {node.name}")
+def try_mounts(node: Node, remounts: tuple[Remount, ...]) -> Outcome:
+    """What is wanted can be mounted; nothing of the node changes."""
+    return apply.try_mounts(node, remounts)
 
 
 @host_task("drain", run_name="drain {node.name}")

@@ -124,6 +124,8 @@ def plan_repair(watched: Watched, watch: Watch, sample: Sample, *, returned: boo
         for (machine, mount), row in watch.rows.items()
         if machine not in {member.name for member in watched.members} and not row.verdict.healthy
     ]
+    # What could not be mended before comes last: the first that stays drained is the last that is tried.
+    repairs.sort(key=lambda repair: bool(repair.remounts and sample.nodes[repair.host].drained))
     return RepairPlan(watched.share, tuple(repairs), tuple(left))
 
 

@@ -142,6 +142,21 @@ def test_a_node_that_a_killed_run_left_drained_is_only_started() -> None:
     assert not plan({("slave2", SITES): V.DENIED}, drained)
 
 
+def test_what_could_not_be_mended_before_comes_last() -> None:
+    away = {("slave1", SITES): V.NOT_MOUNTED, ("slave2", SITES): V.NOT_MOUNTED}
+    drained = on("slave1 master1", lambda sight: replace(sight, drained=("php8.2-fpm",)))
+    assert [repair.host for repair in plan(away).repairs] == ["slave1", "slave2"]
+    # One that is only to be started costs nobody anything.
+    assert [repair.host for repair in plan(away, drained).repairs] == ["master1", "slave2", "slave1"]
+
+
+def test_nothing_is_mounted_from_a_server_that_does_not_answer() -> None:
+    for verdict in (V.NOT_MOUNTED, V.WRONG_SERVER, V.STALE, V.HUNG):
+        silent = plan({("slave1", SITES): verdict}, on("slave1", lambda sight: replace(sight, null=SILENT)))
+        assert not silent
+        assert "does not answer this node" in silent.left[0][3]
+
+
 @given(st.dictionaries(st.sampled_from(KEYS), st.sampled_from(Verdict)), st.booleans())
 def test_of_a_share_that_others_move_nothing_is_mounted_anew(
     changes: dict[tuple[str, str], Verdict], answers: bool

@@ -223,11 +223,14 @@ def test_the_wrong_server_and_somebody_who_uses_it(watching: Watching) -> None:
     guest("slave1", f"systemctl stop php8.2-fpm; umount {SITES}; systemctl start php8.2-fpm")
     guest("slave1", f"mount -t nfs -o vers=4.2,hard,retry=0 {other}:{DATA} {SITES}")
     guest("slave1", f"(cd {SITES} && exec setsid sleep 300) >/dev/null 2>&1 </dev/null &")
+    guest("slave2", f"systemctl stop php8.2-fpm; umount {SITES}; systemctl start php8.2-fpm")
     try:
-        assert watching.wrong() == {("slave1", SITES): V.WRONG_SERVER}
+        assert watching.wrong() == {("slave1", SITES): V.WRONG_SERVER, ("slave2", SITES): V.NOT_MOUNTED}
         before = {name: (mount_ids(watching, name), php(watching, name)) for name in ("master1", "slave2")}
         said = fail(repair_share, share=watching.share)
         assert "stays mounted" in said
+        # One that stays drained is enough: the next would perhaps go the same way.
+        assert "slave1 stays drained" in said
         assert any("(sleep)" in line for line in watching.fleet.lines(f"outcome-repair-{SHARE}"))
         assert php(watching, "slave1").startswith("inactive")
         assert {
@@ -239,6 +242,22 @@ def test_the_wrong_server_and_somebody_who_uses_it(watching: Watching) -> None:
     assert watching.wrong() == {}
     assert php(watching, "slave1").startswith("active")
     guest("nfs2", "systemctl stop nfs-server; rm -rf /etc/exports.d /srv/packmaster")
+
+
+def test_a_server_that_lets_nobody_in_costs_no_node_its_php(watching: Watching) -> None:
+    guest = watching.bed.guest
+    for name in ("slave1", "slave2"):
+        guest(name, f"systemctl stop php8.2-fpm; umount {SITES}; systemctl start php8.2-fpm")
+        guest("nfs1", f"exportfs -u {watching.bed.addresses[name]}:{DATA}")
+    before = {name: (mount_ids(watching, name), php(watching, name)) for name in watching.nodes}
+    try:
+        said = fail(repair_share, share=watching.share)
+        assert said.count("nothing was stopped or unmounted") == 2, said
+        assert {name: (mount_ids(watching, name), php(watching, name)) for name in watching.nodes} == before
+    finally:
+        guest("nfs1", "exportfs -r")
+    succeed(repair_share, share=watching.share)
+    assert watching.wrong() == {}
 
 
 def test_a_repair_is_killed_between_its_steps(watching: Watching) -> None:
