@@ -18,7 +18,9 @@ Safe to re-run? Yes, at any time, also beside a run that is working on the same 
     kernel. The controller's path HUNG alone: only the watch is blind. STALE, NOT_MOUNTED or WRONG_SERVER:
     run repair-share. DENIED, IDMAP_MISMATCH, READ_ONLY: the detail says why; provision-pack puts exports,
     ids and options right. UNSEEN: the machine does not answer over SSH. DEGRADED: the cluster that keeps the
-    share available could not do it once more; the detail says what Pacemaker or DRBD shows.
+    share available could not do it once more; the detail says what Pacemaker or DRBD shows. DRAINED: the
+    node's mounts work, and php-fpm is still stopped after a run that was killed, or could not go on: run
+    repair-share, which starts it.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from prefect import get_run_logger
 
 from blocks import Pack, Share
+from flows.locks import is_at_work
 from tasks import fleet
 from tasks.errors import PlanRefused
 from tasks.external import MemberSight, find_cluster, look_at_member
@@ -18,6 +19,7 @@ from tasks.liveness import (
     Member,
     NullAnswer,
     Sample,
+    Verdict,
     Watch,
     Watched,
     ask_server,
@@ -25,6 +27,7 @@ from tasks.liveness import (
     judge,
     look_at_server,
     look_from_node,
+    mark_drained,
     resolve_address,
 )
 from tasks.liveness.quorum import Key
@@ -39,6 +42,7 @@ PAUSE_SECONDS = 0.2
 # The first sample gives everybody two seconds; who was silent then is asked again with less patience, for a
 # hang is to be known within ten. Who is about to take mounts away has the patience of the first.
 FIRST_SECONDS, NEXT_SECONDS, PATIENT_SECONDS = 2.0, 1.5, 2.0
+NOTHING = Watch()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ def look(circle: Circle, before: Watch, later: float = NEXT_SECONDS) -> Looked:
     """
     watch, samples = before, 0
     while True:
-        sample, found = take_sample(circle, later if samples else FIRST_SECONDS)
+        sample, found = take_sample(circle, later if samples else FIRST_SECONDS, watch)
         watch = judge(watch, found, datetime.now(UTC), circle.watched)
         samples += 1
         if watch.settled or samples == MOST_SAMPLES:
@@ -121,8 +125,10 @@ def look(circle: Circle, before: Watch, later: float = NEXT_SECONDS) -> Looked:
         time.sleep(PAUSE_SECONDS)
 
 
-def take_sample(circle: Circle, seconds: float = FIRST_SECONDS) -> tuple[Sample, dict[Key, Finding]]:
-    """What every observer sees, asked all at once, and what follows from it.
+def take_sample(
+    circle: Circle, seconds: float = FIRST_SECONDS, before: Watch = NOTHING
+) -> tuple[Sample, dict[Key, Finding]]:
+    """What every observer sees, asked all at once, and what follows from it, `before` being held to be so.
 
     None waits longer than `seconds` for a mount or server.
     """
@@ -140,7 +146,20 @@ def take_sample(circle: Circle, seconds: float = FIRST_SECONDS) -> tuple[Sample,
         server=next((seen.value for seen in server if seen.value is not None), None),
         unseen=unseen,
     )
-    return sample, find_all(watched, sample) | judge_cluster(circle, join(asked))
+    found = judge_nodes(circle, sample, before)
+    return sample, found | judge_cluster(circle, join(asked))
+
+
+def judge_nodes(circle: Circle, sample: Sample, before: Watch) -> dict[Key, Finding]:
+    """A finding for every mount and for the server; nodes that a run left drained are told of.
+
+    Not those that a run drains on its way: it holds the share's lock.
+    """
+    found = find_all(circle.watched, sample)
+    if not any(sight.drained for sight in sample.nodes.values()):
+        return found
+    known = {key for key, row in before.rows.items() if row.verdict is Verdict.DRAINED}
+    return mark_drained(circle.watched, sample, found, known if is_at_work(circle.share.name) else None)
 
 
 def judge_cluster(circle: Circle, seen: tuple[Gathered[MemberSight], ...]) -> dict[Key, Finding]:

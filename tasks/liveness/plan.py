@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from tasks.liveness.history import Row, Watch
@@ -11,6 +11,7 @@ from tasks.liveness.values import Member, Sample, Sight, Verdict, Watched
 from tasks.nfs.mounts import Mount
 
 _MENDED = frozenset({Verdict.STALE, Verdict.NOT_MOUNTED, Verdict.WRONG_SERVER, Verdict.HUNG})
+_WORKS = frozenset({Verdict.OK, Verdict.SLOW, Verdict.DRAINED})
 _UNASKED = "its node cannot be asked"
 _SILENT = "its server does not answer this node: bring that back first"
 _FOLLOWS = "the mount follows by itself, and by force it would lose what was written to it"
@@ -19,6 +20,7 @@ _REMEDIES = {
     Verdict.DENIED: "the server does not let it in: run provision-pack",
     Verdict.IDMAP_MISMATCH: "users have other numbers here: run provision-pack with fix_ids",
     Verdict.UNSEEN: "it cannot be asked: bring it back first",
+    Verdict.DRAINED: "php-fpm starts when all mounts of the node are right",
     Verdict.SLOW: "it works: look at the network and at the server's disk",
 }
 
@@ -112,10 +114,10 @@ def plan_repair(watched: Watched, watch: Watch, sample: Sample, *, returned: boo
             for mount, verdict in verdicts.items()
             if verdict in _MENDED and not watched.external and not why[mount]
         )
-        left += _find_left(member, verdicts, remounts, why)
-        healthy = all(verdict in {Verdict.OK, Verdict.SLOW} for verdict in verdicts.values())
         drained = sight is not None and bool(sight.drained)
-        if remounts or (drained and healthy):
+        starts = drained and _WORKS.issuperset(verdicts.values())
+        left += _find_left(member, verdicts, why, {one.mount for one in remounts}, starts=starts)
+        if remounts or starts:
             repairs.append(NodeRepair(member.name, remounts))
         elif watched.external and sight is not None and not drained and Verdict.HUNG in verdicts.values():
             repairs.append(NodeRepair(member.name, drains=True))
@@ -169,12 +171,13 @@ def _is_dead(member: Member, mount: Mount, verdict: Verdict, sample: Sample) -> 
 def _find_left(
     member: Member,
     verdicts: Mapping[Mount, Verdict],
-    remounts: tuple[Remount, ...],
     why: Mapping[Mount, str],
+    done: Collection[Mount],
+    *,
+    starts: bool,
 ) -> list[tuple[str, str, str, str]]:
-    done = {remount.mount for remount in remounts}
     return [
         (member.name, mount.point, verdict.value, why[mount] or _REMEDIES.get(verdict, _UNASKED))
         for mount, verdict in verdicts.items()
-        if mount not in done and not verdict.healthy
+        if mount not in done and not verdict.healthy and not (starts and verdict is Verdict.DRAINED)
     ]

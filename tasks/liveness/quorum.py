@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from tasks.liveness.values import Sample, Sight, Verdict, Watched
 from tasks.liveness.verdicts import SLOW_SECONDS, Finding, explain, find_mount
 from tasks.nfs.exports import find_differing
@@ -31,6 +33,24 @@ def find_all(watched: Watched, sample: Sample) -> dict[Key, Finding]:
                 else find_mount(watched, member.name, mount, sight, sample.server)
             )
     return found
+
+
+def mark_drained(
+    watched: Watched, sample: Sample, found: Mapping[Key, Finding], known: Collection[Key] | None = None
+) -> dict[Key, Finding]:
+    """The same findings, and DRAINED for what works on a node whose php-fpm was left stopped.
+
+    While a run is at work, which may have stopped it for a moment, only of `known` ones is that said.
+    """
+    marked = dict(found)
+    for member in watched.members:
+        stopped = sample.nodes[member.name].drained if member.name in sample.nodes else ()
+        for key in ((member.name, mount.point) for mount in member.mounts):
+            works = found[key].verdict in {Verdict.OK, Verdict.SLOW}
+            if stopped and works and (known is None or key in known):
+                why = f"{' '.join(stopped)} was left stopped there, and the mount works: run repair-share"
+                marked[key] = Finding(Verdict.DRAINED, why)
+    return marked
 
 
 def can_reach(sight: Sight) -> bool:

@@ -138,8 +138,13 @@ def test_a_node_that_a_killed_run_left_drained_is_only_started() -> None:
     repair = plan({}, drained)
     assert [(node.host, node.remounts) for node in repair.repairs] == [("slave2", ())]
     assert "start it" in str(repair)
+    # check-share told of it.
+    known = plan({("slave2", SITES): V.DRAINED, ("slave2", PLATFORMS): V.DRAINED}, drained)
+    assert (known.repairs, known.left) == (repair.repairs, ())
     # Not while it still sees the wrong thing and nothing can be done about that.
-    assert not plan({("slave2", SITES): V.DENIED}, drained)
+    denied = plan({("slave2", SITES): V.DENIED, ("slave2", PLATFORMS): V.DRAINED}, drained)
+    assert not denied
+    assert [left[2] for left in denied.left] == ["DRAINED", "DENIED"]
 
 
 def test_what_could_not_be_mended_before_comes_last() -> None:

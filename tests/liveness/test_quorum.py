@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.fleet import PLATFORMS, SITES
-from tasks.liveness.quorum import find_all, is_agreed, is_down
-from tasks.liveness.values import Sample, Step, Verdict
+from tasks.liveness.quorum import find_all, is_agreed, is_down, mark_drained
+from tasks.liveness.values import Sample, Sight, Step, Verdict
 from tests.liveness.scene import (
     CODE,
     DATA,
@@ -105,6 +105,30 @@ def test_what_is_wrong_inside_of_a_server_that_answers() -> None:
     ):
         found = find_all(WATCHED, sample(server=damaged))[SERVER]
         assert found.verdict is verdict, found.detail
+
+
+def test_a_node_that_was_left_drained_is_told_of() -> None:
+    """Its mounts are well, so that nothing else would say that it serves nobody."""
+
+    def stopped(sight: Sight) -> Sight:
+        return replace(sight, drained=("php8.2-fpm",))
+
+    seen = on("slave1", stopped)
+    found = find_all(WATCHED, seen)
+    assert mark_drained(WATCHED, sample(), found) == found
+    marked = mark_drained(WATCHED, seen, found)
+    assert {key for key, one in marked.items() if one.verdict is not V.OK} == {
+        ("slave1", SITES), ("slave1", PLATFORMS),
+    }  # fmt: skip
+    assert marked["slave1", SITES].verdict is V.DRAINED
+    assert not V.DRAINED.healthy
+    assert "repair-share" in marked["slave1", SITES].detail
+    # A run that is at work may have stopped it for a moment; what was known before stays so.
+    assert mark_drained(WATCHED, seen, found, ()) == found
+    assert mark_drained(WATCHED, seen, found, [("slave1", SITES)])["slave1", SITES].verdict is V.DRAINED
+    # What hides why it is drained is not hidden.
+    hangs = on("slave1", lambda sight: stopped(cut_off(sight)))
+    assert mark_drained(WATCHED, hangs, find_all(WATCHED, hangs)) == find_all(WATCHED, hangs)
 
 
 def test_a_disk_that_fills_up_is_warned_of() -> None:

@@ -152,13 +152,14 @@ def test_the_servers_power_fails_and_comes_back(watching: Watching, external: Sh
     await_told(watching, [*before, "unhealthy"])
     assert "its server does not answer" in fail(repair_share, share=watching.share)
     watching.bed.power_on("nfs1")
+    wait_until(lambda: not watching.wrong(), 90)
+    assert len(succeed(repair_share, share=external).changed) == len(watching.nodes)
+    assert not any(watching.bed.guest(name, "cat /run/packmaster/drained || :") for name in watching.nodes)
     await_well(watching)
     assert set(held(watching).values()) == {"OK"}
     await_told(watching, [*before, "unhealthy", "recovered"])
     assert told(watching, EXTERNAL) == ["failing_over", "unhealthy"]
     assert check(watching, EXTERNAL).is_completed()
-    assert len(succeed(repair_share, share=external).changed) == len(watching.nodes)
-    assert not any(watching.bed.guest(name, "cat /run/packmaster/drained || :") for name in watching.nodes)
     Pack.unregister(EXTERNAL)
 
 
@@ -272,11 +273,15 @@ def test_a_repair_is_killed_between_its_steps(watching: Watching) -> None:
     assert watching.wrong() == {}
     # Killed after the last mount, before php-fpm was started: its note says what ran.
     guest("slave2", f"systemctl stop php8.2-fpm; echo php8.2-fpm >{DRAINED}")
+    assert "slave2" in fail(check_share, share=watching.share)
+    left = {key: verdict for key, verdict in held(watching).items() if verdict != "OK"}
+    assert left == {("slave2", SITES): "DRAINED", ("slave2", PLATFORMS): "DRAINED"}
     outcomes = succeed(repair_share, share=watching.share)
     assert [(o.host, o.step) for o in outcomes.changed] == [("slave2", "resume")]
     assert php(watching, "slave2").startswith("active")
     assert guest("slave2", f"ls {DRAINED}", check=False) == ""
     change_nothing(repair_share, share=watching.share)
+    await_well(watching)
 
 
 def test_a_check_is_killed_and_nothing_is_told_twice(watching: Watching) -> None:
