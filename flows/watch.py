@@ -19,7 +19,6 @@ from tasks.liveness import (
     Member,
     NullAnswer,
     Sample,
-    Verdict,
     Watch,
     Watched,
     ask_server,
@@ -27,7 +26,7 @@ from tasks.liveness import (
     judge,
     look_at_server,
     look_from_node,
-    mark_drained,
+    mark_left_behind,
     resolve_address,
 )
 from tasks.liveness.quorum import Key
@@ -151,15 +150,17 @@ def take_sample(
 
 
 def judge_nodes(circle: Circle, sample: Sample, before: Watch) -> dict[Key, Finding]:
-    """A finding for every mount and for the server; nodes that a run left drained are told of.
+    """A finding for every mount and for the server; what a run left behind is told of.
 
-    Not those that a run drains on its way: it holds the share's lock.
+    Not what one does on its way: it holds the share's lock. add-node exports to a server that is not listed
+    yet, and several drain nodes.
     """
     found = find_all(circle.watched, sample)
-    if not any(sight.drained for sight in sample.nodes.values()):
-        return found
-    known = {key for key, row in before.rows.items() if row.verdict is Verdict.DRAINED}
-    return mark_drained(circle.watched, sample, found, known if is_at_work(circle.share.name) else None)
+    marked = mark_left_behind(circle.watched, sample, found)
+    if marked == found or not is_at_work(circle.share.name):
+        return marked
+    known = {key for key, row in before.rows.items() if key in marked and row.verdict is marked[key].verdict}
+    return mark_left_behind(circle.watched, sample, found, known)
 
 
 def judge_cluster(circle: Circle, seen: tuple[Gathered[MemberSight], ...]) -> dict[Key, Finding]:

@@ -7,7 +7,7 @@ from tasks.liveness import apply, facts
 from tasks.liveness.facts import resolve_address
 from tasks.liveness.history import Change, Watch, find_changes, judge, parse_rows, returned_lately, summarise
 from tasks.liveness.plan import NodeRepair, Remount, RepairPlan, plan_repair
-from tasks.liveness.quorum import find_all, mark_drained
+from tasks.liveness.quorum import find_all, mark_left_behind
 from tasks.liveness.values import Member, NullAnswer, Sample, Sight, Verdict, Watched
 from tasks.outcome import Outcome
 from tasks.steps import fact_task, host_task
@@ -33,7 +33,7 @@ __all__ = [
     "judge",
     "look_at_server",
     "look_from_node",
-    "mark_drained",
+    "mark_left_behind",
     "mount_anew",
     "parse_rows",
     "plan_repair",

@@ -6,12 +6,13 @@ from collections.abc import Collection, Mapping
 
 from tasks.liveness.values import Sample, Sight, Verdict, Watched
 from tasks.liveness.verdicts import SLOW_SECONDS, Finding, explain, find_mount
-from tasks.nfs.exports import find_differing
+from tasks.nfs.exports import find_differing, find_extra
 from tasks.nfs.mounts import mount_below
 
 SERVER, CONTROLLER, PATH = "server", "controller", "path to the server"
 # Below this part of a disk's blocks or inodes it is said how little is left.
 LOW = 0.05
+_WORKS = frozenset({Verdict.OK, Verdict.SLOW})
 
 Key = tuple[str, str]
 
@@ -35,19 +36,25 @@ def find_all(watched: Watched, sample: Sample) -> dict[Key, Finding]:
     return found
 
 
-def mark_drained(
+def mark_left_behind(
     watched: Watched, sample: Sample, found: Mapping[Key, Finding], known: Collection[Key] | None = None
 ) -> dict[Key, Finding]:
-    """The same findings, and DRAINED for what works on a node whose php-fpm was left stopped.
+    """The same findings, and those of what a run does on its way, and must not leave behind.
 
-    While a run is at work, which may have stopped it for a moment, only of `known` ones is that said.
+    DRAINED is what works on a node whose php-fpm was left stopped; DENIED is a server that exports the share
+    to others, too. While a run is at work, only of `known` ones is that said.
     """
     marked = dict(found)
+    server = (watched.server, SERVER)
+    extra = find_extra(watched.directories, watched.exports, sample.server.exports) if sample.server else ()
+    if extra and found[server].verdict in _WORKS and (known is None or server in known):
+        named = ", ".join(f"{export.path} to {export.client}" for export in extra[:4])
+        why = f"{len(extra)} export(s) that nobody asked for: {named}; see exportfs(8), -u"
+        marked[server] = Finding(Verdict.DENIED, why)
     for member in watched.members:
         stopped = sample.nodes[member.name].drained if member.name in sample.nodes else ()
         for key in ((member.name, mount.point) for mount in member.mounts):
-            works = found[key].verdict in {Verdict.OK, Verdict.SLOW}
-            if stopped and works and (known is None or key in known):
+            if stopped and found[key].verdict in _WORKS and (known is None or key in known):
                 why = f"{' '.join(stopped)} was left stopped there, and the mount works: run repair-share"
                 marked[key] = Finding(Verdict.DRAINED, why)
     return marked

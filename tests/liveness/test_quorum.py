@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.fleet import PLATFORMS, SITES
-from tasks.liveness.quorum import find_all, is_agreed, is_down, mark_drained
+from tasks.liveness.quorum import find_all, is_agreed, is_down, mark_left_behind
 from tasks.liveness.values import Sample, Sight, Step, Verdict
+from tasks.nfs.exports import Export
 from tests.liveness.scene import (
     CODE,
     DATA,
@@ -115,8 +116,8 @@ def test_a_node_that_was_left_drained_is_told_of() -> None:
 
     seen = on("slave1", stopped)
     found = find_all(WATCHED, seen)
-    assert mark_drained(WATCHED, sample(), found) == found
-    marked = mark_drained(WATCHED, seen, found)
+    assert mark_left_behind(WATCHED, sample(), found) == found
+    marked = mark_left_behind(WATCHED, seen, found)
     assert {key for key, one in marked.items() if one.verdict is not V.OK} == {
         ("slave1", SITES), ("slave1", PLATFORMS),
     }  # fmt: skip
@@ -124,11 +125,32 @@ def test_a_node_that_was_left_drained_is_told_of() -> None:
     assert not V.DRAINED.healthy
     assert "repair-share" in marked["slave1", SITES].detail
     # A run that is at work may have stopped it for a moment; what was known before stays so.
-    assert mark_drained(WATCHED, seen, found, ()) == found
-    assert mark_drained(WATCHED, seen, found, [("slave1", SITES)])["slave1", SITES].verdict is V.DRAINED
+    assert mark_left_behind(WATCHED, seen, found, ()) == found
+    assert mark_left_behind(WATCHED, seen, found, [("slave1", SITES)])["slave1", SITES].verdict is V.DRAINED
     # What hides why it is drained is not hidden.
     hangs = on("slave1", lambda sight: stopped(cut_off(sight)))
-    assert mark_drained(WATCHED, hangs, find_all(WATCHED, hangs)) == find_all(WATCHED, hangs)
+    assert mark_left_behind(WATCHED, hangs, find_all(WATCHED, hangs)) == find_all(WATCHED, hangs)
+
+
+def test_an_export_that_nobody_asked_for_is_told_of() -> None:
+    well = server_sight()
+    by_hand = Export(DATA, "192.0.2.200", ("rw", "no_root_squash"))
+    elsewhere = Export("/home", "192.0.2.200", ("rw",))
+    for added, told in (by_hand, True), (replace(by_hand, path=f"{CODE}/blog"), True), (elsewhere, False):
+        seen = sample(server=replace(well, exports=(*well.exports, added)))
+        found = find_all(WATCHED, seen)
+        marked = mark_left_behind(WATCHED, seen, found)
+        assert (marked[SERVER].verdict is V.DENIED) == told
+        assert ("192.0.2.200" in marked[SERVER].detail) == told
+        # add-node exports to one that is not listed yet.
+        assert mark_left_behind(WATCHED, seen, found, ()) == found
+        assert mark_left_behind(WATCHED, seen, found, [SERVER]) == marked
+    # Those who are squashed are made somebody.
+    (first, *others) = well.exports
+    root = sample(
+        server=replace(well, exports=(replace(first, options=(*first.options, "anonuid=0")), *others))
+    )
+    assert find_all(WATCHED, root)[SERVER].verdict is V.DENIED
 
 
 def test_a_disk_that_fills_up_is_warned_of() -> None:

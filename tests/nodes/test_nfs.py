@@ -116,12 +116,18 @@ def test_an_export_that_was_changed_is_put_right_and_one_made_by_hand_stays(prov
     bed, slave = provided.bed, provided.bed.addresses["slave1"]
     bed.guest("nfs1", "exportfs -i -o ro,no_subtree_check 192.0.2.201:/home")
     bed.guest("nfs1", f"exportfs -i -o rw,no_root_squash,fsid=77 {slave}:{DISK}/blogs/platforms; exportfs -f")
+    bed.guest("nfs1", f"exportfs -i -o anonuid=0 {slave}:{DISK}/blogs/sites; exportfs -f")
+    bed.guest("nfs1", f"exportfs -i -o ro,no_subtree_check 192.0.2.202:{DISK}/blogs/sites")
+    said = fail(provision_pack, pack=provided.pack)
+    assert "exportfs -u 192.0.2.202:" in said
+    bed.guest("nfs1", f"exportfs -u 192.0.2.202:{DISK}/blogs/sites")
     bed.guest("slave1", f"mount -o remount,ro {DATA} || umount -l {DATA}")
     outcomes = succeed(provision_pack, pack=provided.pack)
     assert {o.host for o in outcomes.changed} == {"nfs-nfs1", "nfs-slave1"}
     exported = bed.guest("nfs1", "exportfs -s")
     assert "192.0.2.201" in exported
     assert "no_root_squash" not in exported
+    assert "anonuid=0" not in exported
     assert provided.mounts("slave1")[DATA].startswith("rw,")
     assert not provided.plan()
     bed.guest("nfs1", "exportfs -u 192.0.2.201:/home")
