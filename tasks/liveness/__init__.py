@@ -5,7 +5,16 @@ from __future__ import annotations
 from tasks.fleet import Machine, Node
 from tasks.liveness import apply, facts
 from tasks.liveness.facts import resolve_address
-from tasks.liveness.history import Change, Watch, find_changes, judge, parse_rows, returned_lately, summarise
+from tasks.liveness.history import (
+    Change,
+    Watch,
+    find_changes,
+    find_warning,
+    judge,
+    parse_rows,
+    returned_lately,
+    summarise,
+)
 from tasks.liveness.plan import NodeRepair, Remount, RepairPlan, plan_repair
 from tasks.liveness.quorum import find_all, mark_left_behind
 from tasks.liveness.values import Member, NullAnswer, Sample, Sight, Verdict, Watched
@@ -29,6 +38,7 @@ __all__ = [
     "drain",
     "find_all",
     "find_changes",
+    "find_warning",
     "flush_exports",
     "judge",
     "look_at_server",

@@ -12,6 +12,7 @@ from tasks.nfs.mounts import mount_below
 SERVER, CONTROLLER, PATH = "server", "controller", "path to the server"
 # Below this part of a disk's blocks or inodes it is said how little is left.
 LOW = 0.05
+WARNING = "WARNING: "
 _WORKS = frozenset({Verdict.OK, Verdict.SLOW})
 
 Key = tuple[str, str]
@@ -105,8 +106,9 @@ def find_server(watched: Watched, sample: Sample) -> Finding:
         asides.append(f"not looked into: {unseen}")
     else:
         asides += _describe_space(watched, sight)
+        asides += [] if watched.disk else ["not looked whether a disk is mounted there: the share names none"]
     if sample.controller.ok and sample.controller.seconds > SLOW_SECONDS:
-        return Finding(Verdict.SLOW, f"it {sample.controller}")
+        return Finding(Verdict.SLOW, "; ".join([f"it {sample.controller}", *asides]))
     return Finding(Verdict.OK, "; ".join(asides) or str(sample.controller))
 
 
@@ -156,7 +158,7 @@ def _describe_space(watched: Watched, sight: Sight) -> list[str]:
         size, blocks, free, inodes, free_inodes = (int(value) for value in step.values[:5])
         left = free / blocks if blocks else 1.0
         left_inodes = free_inodes / inodes if inodes else 1.0
-        warning = "WARNING: " if min(left, left_inodes) < LOW else ""
+        warning = WARNING if min(left, left_inodes) < LOW else ""
         return [
             f"{warning}{left:.0%} of {blocks * size / 2**20:.0f} MB and {left_inodes:.0%} of inodes free",
             f"{sight.threads} nfsd threads",

@@ -158,6 +158,14 @@ def test_a_disk_that_fills_up_is_warned_of() -> None:
     filling = replace(server_sight(), paths={CODE: path(space=space), DATA: path(space=space)})
     detail = find_all(WATCHED, sample(server=filling))[SERVER].detail
     assert "WARNING: 50% of 391 MB and 2% of inodes free" in detail
+    assert "not looked" not in detail
+
+
+def test_a_share_that_names_no_disk_says_what_is_not_looked_at() -> None:
+    bare = replace(WATCHED, disk="")
+    found = find_all(bare, sample(server=replace(server_sight(), mounts=())))[SERVER]
+    assert found.verdict is V.OK
+    assert "not looked whether a disk is mounted there" in found.detail
 
 
 sights = st.sampled_from(["well", "cut off", "unseen"])
