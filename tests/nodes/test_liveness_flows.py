@@ -192,6 +192,8 @@ def test_no_mount_is_torn_off_while_the_servers_disk_is_frozen(watching: Watchin
     await_well(watching)
     before = {name: (mount_ids(watching, name), php(watching, name)) for name in watching.nodes}
     written = f"{SITES}/written-meanwhile"
+    # Enough of them that some are left to answer while the others wait for the disk.
+    threads = watching.bed.guest("nfs1", "cat /proc/fs/nfsd/threads; echo 64 >/proc/fs/nfsd/threads").strip()
     watching.bed.guest("nfs1", f"fsfreeze -f {DISK}")
     try:
         watching.bed.guest(
@@ -207,6 +209,7 @@ def test_no_mount_is_torn_off_while_the_servers_disk_is_frozen(watching: Watchin
         assert all(watching.sample.nodes[name].null.ok for name in watching.nodes)
     finally:
         watching.bed.guest("nfs1", f"fsfreeze -u {DISK}")
+        watching.bed.guest("nfs1", f"echo {threads} >/proc/fs/nfsd/threads", check=False)
     wait_until(lambda: watching.bed.guest("slave2", f"cat {written}", check=False) == "kept\n", 60)
     watching.bed.guest("slave1", f"rm -f {written}")
 
