@@ -10,7 +10,7 @@ said=$(exportfs -u "$client:$1" 2>&1) || case $said in
 esac
 exportfs -f
 # It also ends well when it could not write the table, from which mountd answers.
-if cut -d '(' -f 1 /var/lib/nfs/etab | grep -qxF "$(printf '%s\t%s' "$1" "$2")"; then
+if cut -d "(" -f 1 /var/lib/nfs/etab 2>/dev/null | grep -qxF "$(printf '%s\t%s' "$1" "$2")"; then
     printf '%s is still exported to %s. %s\n' "$1" "$2" "$said" >&2
     exit 1
 fi
