@@ -7,6 +7,7 @@ from pydantic import Field, HttpUrl, field_validator
 from blocks.inventory_block import InventoryBlock, as_field_check
 from blocks.servers import WebServer
 from blocks.share import Share
+from tasks import fleet
 from tasks.errors import PlanRefused
 from tasks.fleet import Node, Target
 from tasks.names import unique_or_refuse
@@ -86,6 +87,7 @@ class Pack(InventoryBlock):
             )
         nodes, share = resolve_servers((master, *self.slaves), about), self.share.resolve()
         refuse_uncovered(share.name, share.clients, [(node.name, node.address) for node in nodes])
+        refuse_same_names(about, nodes, share)
         machines = [share.server, *([share.standby] if share.standby else [])]
         for node in nodes[1:]:
             if any(node.endpoint == machine.endpoint for machine in machines):
@@ -94,6 +96,22 @@ class Pack(InventoryBlock):
                     "A machine that mounts its own export can lock up: make it the master, or take another",
                 )
         return Target(self.name, nodes, master, share)
+
+
+def refuse_same_names(about: str, nodes: tuple[Node, ...], share: fleet.Share) -> None:
+    """Raise PlanRefused for a web server and an NFS server of one name: what is read and planned goes by it.
+
+    One machine may be both, under two names.
+    """
+    names = {node.name for node in nodes}
+    for machine in (share.server, share.standby, share.partner):
+        if machine is not None and machine.name in names:
+            raise PlanRefused(
+                f"{about}: a web server and an NFS server of share {share.name} are both registered as "
+                f"{machine.name}",
+                f"Register the NFS server under a name of its own, for example {machine.name}-nfs, and name "
+                "that in the share; it may be the same machine",
+            )
 
 
 def resolve_servers(names: tuple[str, ...], asked_by: str) -> tuple[Node, ...]:

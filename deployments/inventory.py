@@ -53,6 +53,7 @@ REFERENCES: Mapping[str, tuple[str, ...]] = {
     "credentials": ("ssh_credentials",),
     "server": ("nfs_servers",),
     "standby": ("nfs_servers",),
+    "partner": ("nfs_servers",),
     "master": ("web_servers",),
     "share": ("shares",),
     "target": ("clusters", "packs", "web_servers"),

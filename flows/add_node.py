@@ -9,8 +9,9 @@ Effect: the server is prepared; on a pack the share is exported to it and mounte
 Rollback: when a site does not answer, the server serves none, and is not listed. What it was granted is taken
     back by the next verify-platform. To undo a server that was listed, run remove-node.
 Safe to re-run? Yes, at any point and after a kill. For a member it puts right what differs on it.
-3 a.m.: the other members go on as they were, whatever happens here. One of them that does not answer is
-    named, and the run ends as failed, but the new one is added all the same when the rest is well.
+3 a.m.: the other members go on as they were, whatever happens here. One of them that does not answer, or the
+    share's standby, is named, and the run ends as failed, but the new one is added all the same when the rest
+    is well.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def add_node(target: Cluster | Pack, server: str, dry_run: bool = False) -> Stat
 
 
 def look(about: str, target: Cluster | Pack, fleet: Target, server: str) -> tuple[Joining, Outcomes]:
-    """Find out who answers and what the server lacks; the Outcomes are the members that are silent."""
+    """Find out who answers and what the server lacks; the Outcomes are the others that are silent."""
     members = [node for node in fleet.nodes if node.name != server]
     (node,) = (node for node in fleet.nodes if node.name == server)
     ids = gather("ask members", read_ids.map(members))
@@ -115,15 +116,20 @@ def look(about: str, target: Cluster | Pack, fleet: Target, server: str) -> tupl
             f"{fleet.master}, the master of pack {fleet.name}, does not answer", "Bring it back"
         )
     preparing = plan_preparing(fleet, node, ids.seen)
+    unread = ids.unread + (preparing.unread if isinstance(preparing, Provision) else Outcomes())
     silent = frozenset(ids.missing)
-    return Joining(about, target, fleet, node, platforms_on(target), silent, preparing), ids.unread
+    return Joining(about, target, fleet, node, platforms_on(target), silent, preparing), unread
 
 
 def plan_preparing(fleet: Target, node: Node, ids: Mapping[str, AccountIds]) -> Preparing | Provision:
-    """Plan what makes the server ready, and on a pack mounts the share; HostsFailed when it is silent."""
+    """Plan what makes the server ready, and on a pack mounts the share; HostsFailed when it is silent.
+
+    That a standby is, as it often is after a failover, keeps nobody from joining.
+    """
     if fleet.share is not None:
         work = plan_provision(fleet, [node])
-        work.unread.raise_if_failed()
+        if node.name in work.unread.failed_hosts:
+            work.unread.raise_if_failed()
         return work
     chosen = choose_ids(ids, node.name)
     desired = desired_server(node, chosen.uid, chosen.gid)

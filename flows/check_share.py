@@ -9,7 +9,8 @@ Effect: each node asks the server over NFS, looks into the mount table, and read
     a row and cleared by two; when something looks otherwise than before, the run takes up to five samples
     by itself. The table `share-<name>` shows what is so since when, and is what the next run goes on from.
     Others are told of changes only: one event (`packmaster.share.unhealthy`, `changed`, `failing_over` or
-    `recovered`) a run. The run fails while a mount or a server is not as it should be. Nothing is mended.
+    `recovered`) a run, and `filling` when less than 5 % of the disk or its inodes are left. The run fails
+    while a mount or a server is not as it should be. Nothing is mended.
 Rollback: none needed; it only looks. It leaves one small file a node, `.packmaster-probe-<node>`, in the
     data.
 Safe to re-run? Yes, at any time, also beside a run that is working on the same machines.
@@ -18,7 +19,9 @@ Safe to re-run? Yes, at any time, also beside a run that is working on the same 
     kernel. The controller's path HUNG alone: only the watch is blind. STALE, NOT_MOUNTED or WRONG_SERVER:
     run repair-share. DENIED, IDMAP_MISMATCH, READ_ONLY: the detail says why; provision-pack puts exports,
     ids and options right. UNSEEN: the machine does not answer over SSH. DEGRADED: the cluster that keeps the
-    share available could not do it once more; the detail says what Pacemaker or DRBD shows.
+    share available could not do it once more; the detail says what Pacemaker or DRBD shows. DRAINED: the
+    node's mounts work, and php-fpm is still stopped after a run that was killed, or could not go on: run
+    repair-share, which starts it.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ from flows.overview import refresh_quietly
 from flows.publish import announce, artifact_key
 from flows.watch import Circle, find_circle, look, take_sample
 from tasks.errors import Drift, PackmasterError
-from tasks.liveness import Change, Watch, find_changes, parse_rows, summarise
+from tasks.liveness import Change, Watch, find_changes, find_warning, parse_rows, summarise
 from tasks.liveness.values import Verdict
 
 NAME = "check-share"
@@ -82,6 +85,7 @@ def watch_over(circle: Circle) -> tuple[bool, str]:
     changes = find_changes(before, looked.watch)
     # Told first, kept afterwards: a run that is killed in between tells it twice, and not never.
     tell(name, before, looked.watch, changes)
+    warn(name, find_warning(before, looked.watch))
     text = summarise(looked.watch, changes)
     create_table_artifact(
         key=artifact_key("share", name),
@@ -133,6 +137,13 @@ def tell(share: str, before: Watch, after: Watch, changes: tuple[Change, ...]) -
             "verdict": changes[0].now.value,
         },
     )
+
+
+def warn(share: str, warning: str) -> None:
+    """Others get one event when the server's disk begins to fill up, while everything still works."""
+    if warning:
+        get_run_logger().warning("share %s: %s", share, warning)
+        announce("share.filling", share, {"detail": warning})
 
 
 def name_event(before: Watch, after: Watch) -> str:

@@ -60,6 +60,13 @@ def hold(target: Target, *databases: Database) -> Generator[None]:
         yield
 
 
+def is_at_work(share: str) -> bool:
+    """Whether some run, be it this one, holds the lock of the share."""
+    with get_client(sync_client=True) as client:
+        limit = read_limits(client).get(lock_name("share", share))
+    return limit is not None and limit.active_slots > 0
+
+
 def lock_name(kind: str, name: str) -> str:
     """The name of the concurrency limit that guards a server, share or database."""
     return f"{PREFIX}-{kind}-{name}"

@@ -192,8 +192,12 @@ def _prove(work: Provision, nodes: Sequence[Node], changed: Collection[str]) -> 
     left_out = {node.name for node in target.nodes} - {node.name for node in nodes}
     known = {name: seen for name, seen in work.facts.items() if name not in left_out}
     facts = _read(target, nodes, plan.uid, plan.gid) if changed else Facts(known, Outcomes())
-    again = plan_share(target, facts.seen, uid=plan.uid, gid=plan.gid)
-    outcomes += facts.unread + check_provided(target, again, facts.seen)
+    # For one that could not be read, nothing was planned, and whoever planned has said so.
+    away = work.unread.failed_hosts
+    seen = {name: found for name, found in facts.seen.items() if name not in away}
+    again = plan_share(target, seen, uid=plan.uid, gid=plan.gid)
+    outcomes += [outcome for outcome in facts.unread if outcome.host not in away]
+    outcomes += check_provided(target, again, seen)
     touched = [node for node in nodes if node.name in changed]
     desired = [desired_server(node, plan.uid, plan.gid) for node in touched]
     return outcomes + join_outcomes(verify_server.map(touched, desired))

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from prefect import get_run_logger
 
 from blocks import Pack, Share
+from flows.locks import is_at_work
 from tasks import fleet
 from tasks.errors import PlanRefused
 from tasks.external import MemberSight, find_cluster, look_at_member
@@ -25,6 +26,7 @@ from tasks.liveness import (
     judge,
     look_at_server,
     look_from_node,
+    mark_left_behind,
     resolve_address,
 )
 from tasks.liveness.quorum import Key
@@ -36,8 +38,10 @@ from tasks.steps import Gathered, join
 # With three to raise and two to clear, two more settle what changed while it was looked at.
 MOST_SAMPLES = 5
 PAUSE_SECONDS = 0.2
-# The first sample gives everybody two seconds; who was silent then is asked again with less patience.
-FIRST_SECONDS, NEXT_SECONDS = 2.0, 1.0
+# The first sample gives everybody two seconds; who was silent then is asked again with less patience, for a
+# hang is to be known within ten. Who is about to take mounts away has the patience of the first.
+FIRST_SECONDS, NEXT_SECONDS, PATIENT_SECONDS = 2.0, 1.5, 2.0
+NOTHING = Watch()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +107,14 @@ def find_circle(share: Share, server: str = "") -> Circle:
     return Circle(resolved, watched, nodes, tuple(packs))
 
 
-def look(circle: Circle, before: Watch) -> Looked:
-    """Take samples until no further one could change what is held to be so, or MOST_SAMPLES were taken."""
+def look(circle: Circle, before: Watch, later: float = NEXT_SECONDS) -> Looked:
+    """Take samples until no further one could change what is held to be so, or MOST_SAMPLES were taken.
+
+    None but the first waits longer than `later` seconds for a mount or server.
+    """
     watch, samples = before, 0
     while True:
-        sample, found = take_sample(circle, NEXT_SECONDS if samples else FIRST_SECONDS)
+        sample, found = take_sample(circle, later if samples else FIRST_SECONDS, watch)
         watch = judge(watch, found, datetime.now(UTC), circle.watched)
         samples += 1
         if watch.settled or samples == MOST_SAMPLES:
@@ -117,8 +124,10 @@ def look(circle: Circle, before: Watch) -> Looked:
         time.sleep(PAUSE_SECONDS)
 
 
-def take_sample(circle: Circle, seconds: float = FIRST_SECONDS) -> tuple[Sample, dict[Key, Finding]]:
-    """What every observer sees, asked all at once, and what follows from it.
+def take_sample(
+    circle: Circle, seconds: float = FIRST_SECONDS, before: Watch = NOTHING
+) -> tuple[Sample, dict[Key, Finding]]:
+    """What every observer sees, asked all at once, and what follows from it, `before` being held to be so.
 
     None waits longer than `seconds` for a mount or server.
     """
@@ -136,7 +145,22 @@ def take_sample(circle: Circle, seconds: float = FIRST_SECONDS) -> tuple[Sample,
         server=next((seen.value for seen in server if seen.value is not None), None),
         unseen=unseen,
     )
-    return sample, find_all(watched, sample) | judge_cluster(circle, join(asked))
+    found = judge_nodes(circle, sample, before)
+    return sample, found | judge_cluster(circle, join(asked))
+
+
+def judge_nodes(circle: Circle, sample: Sample, before: Watch) -> dict[Key, Finding]:
+    """A finding for every mount and for the server; what a run left behind is told of.
+
+    Not what one does on its way: it holds the share's lock. add-node exports to a server that is not listed
+    yet, and several drain nodes.
+    """
+    found = find_all(circle.watched, sample)
+    marked = mark_left_behind(circle.watched, sample, found)
+    if marked == found or not is_at_work(circle.share.name):
+        return marked
+    known = {key for key, row in before.rows.items() if key in marked and row.verdict is marked[key].verdict}
+    return mark_left_behind(circle.watched, sample, found, known)
 
 
 def judge_cluster(circle: Circle, seen: tuple[Gathered[MemberSight], ...]) -> dict[Key, Finding]:

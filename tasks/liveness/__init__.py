@@ -5,9 +5,18 @@ from __future__ import annotations
 from tasks.fleet import Machine, Node
 from tasks.liveness import apply, facts
 from tasks.liveness.facts import resolve_address
-from tasks.liveness.history import Change, Watch, find_changes, judge, parse_rows, summarise
+from tasks.liveness.history import (
+    Change,
+    Watch,
+    find_changes,
+    find_warning,
+    judge,
+    parse_rows,
+    returned_lately,
+    summarise,
+)
 from tasks.liveness.plan import NodeRepair, Remount, RepairPlan, plan_repair
-from tasks.liveness.quorum import find_all
+from tasks.liveness.quorum import find_all, mark_left_behind
 from tasks.liveness.values import Member, NullAnswer, Sample, Sight, Verdict, Watched
 from tasks.outcome import Outcome
 from tasks.steps import fact_task, host_task
@@ -29,16 +38,20 @@ __all__ = [
     "drain",
     "find_all",
     "find_changes",
+    "find_warning",
     "flush_exports",
     "judge",
     "look_at_server",
     "look_from_node",
+    "mark_left_behind",
     "mount_anew",
     "parse_rows",
     "plan_repair",
     "resolve_address",
     "resume",
+    "returned_lately",
     "summarise",
+    "try_mounts",
 ]
 
 
@@ -66,6 +79,12 @@ def ask_server(address: str, seconds: float) -> NullAnswer:
 def flush_exports(server: Machine) -> Outcome:
     """The server's kernel asks anew what is exported, and forgets directories that are gone."""
     return apply.flush_exports(server)
+
+
+@host_task("try mounts", run_name="try mounts on {node.name}")
+def try_mounts(node: Node, remounts: tuple[Remount, ...]) -> Outcome:
+    """What is wanted can be mounted; nothing of the node changes."""
+    return apply.try_mounts(node, remounts)
 
 
 @host_task("drain", run_name="drain {node.name}")

@@ -1,4 +1,4 @@
-"""The steps of a repair on one node: flush, drain, mount anew, confirm, resume. Each can be repeated."""
+"""The steps of a repair on one node: flush, try, drain, mount anew, confirm, resume. Each can be repeated."""
 
 from __future__ import annotations
 
@@ -34,6 +34,20 @@ def drain_node(node: Node, seconds: int = STOP_SECONDS) -> Outcome:
     stopped = _run(node, "drain", str(seconds), meaning="php-fpm cannot be stopped").text.split()
     detail = f"{', '.join(stopped)} stopped" if stopped else "no php-fpm runs"
     return Outcome(node.name, "drain", changed=bool(stopped), detail=detail)
+
+
+def try_mounts(node: Node, remounts: tuple[Remount, ...]) -> Outcome:
+    """What is wanted can be mounted: it was, out of sight. Raises CommandFailed; nothing of the node changes.
+
+    A mount that hangs is left out: a second one of the same export would wait with it.
+    """
+    tried = [one.mount for one in remounts if one.verdict is not Verdict.HUNG]
+    for mount in tried:
+        meaning = f"{mount.point} could not be mounted from {mount.source}; nothing was stopped or unmounted"
+        args = (mount.kind, mount.source, ",".join(mount.options), str(MOUNT_SECONDS))
+        _run(node, "try_mount", *args, meaning=meaning)
+    points = ", ".join(mount.point for mount in tried)
+    return Outcome(node.name, "try mounts", detail=f"{points} can be mounted" if tried else "none to try")
 
 
 def remount(node: Node, wanted: Remount) -> Outcome:

@@ -38,6 +38,7 @@ def parse_sight(text: str) -> Sight:
         mounts=parse_mountinfo("\n".join(values[0] for values in seen["mountinfo"])),
         left=tuple(pid for values in seen["left"] for pid in values[0].split()),
         threads=int(seen["threads"][0][0]) if seen["threads"] else 0,
+        grace=bool(seen["grace"]),
         exports=parse_table("\n".join("\t".join(values) for values in seen["export"])),
         drained=tuple(name for values in seen["drained"] for name in values[0].split()),
         owners=tuple(Owner(path, node, int(uid), int(gid)) for path, node, uid, gid in seen["seen"]),

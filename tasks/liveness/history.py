@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from tasks.liveness.quorum import SERVER, Key
+from tasks.liveness.quorum import SERVER, WARNING, Key
 from tasks.liveness.values import Verdict, Watched
 from tasks.liveness.verdicts import Finding
 
@@ -109,6 +109,21 @@ def find_changes(before: Watch, after: Watch) -> tuple[Change, ...]:
         if row.announced is not was:
             changes.append(Change(*key, was, row.announced, row.since, row.detail))
     return tuple(sorted(changes, key=lambda change: (change.mount != SERVER, change.machine, change.mount)))
+
+
+def find_warning(before: Watch, after: Watch) -> str:
+    """What a server warns of since this look, while its verdict is as it was; or nothing."""
+    if any(WARNING in row.detail for row in before.rows.values()):
+        return ""
+    return next((row.detail for row in after.rows.values() if WARNING in row.detail), "")
+
+
+def returned_lately(before: Watch, watched: Watched, now: datetime) -> bool:
+    """Whether the server was away when it was last looked at, or came back so lately that clients may still
+    be about to follow.
+    """
+    row = before.rows.get((watched.server, SERVER))
+    return row is not None and (row.verdict in _HANGS or now - row.since <= TO_RECONNECT)
 
 
 def parse_rows(table: Iterable[Mapping[str, str]]) -> Watch:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from tasks.liveness.history import Watch
-from tasks.liveness.values import Member, Sample, Verdict, Watched
+from tasks.liveness.history import Row, Watch
+from tasks.liveness.quorum import SERVER
+from tasks.liveness.values import Member, Sample, Sight, Verdict, Watched
 from tasks.nfs.mounts import Mount
 
-_ALWAYS = frozenset({Verdict.STALE, Verdict.NOT_MOUNTED, Verdict.WRONG_SERVER})
+_MENDED = frozenset({Verdict.STALE, Verdict.NOT_MOUNTED, Verdict.WRONG_SERVER, Verdict.HUNG})
+_WORKS = frozenset({Verdict.OK, Verdict.SLOW, Verdict.DRAINED})
+_UNASKED = "its node cannot be asked"
+_SILENT = "its server does not answer this node: bring that back first"
+_FOLLOWS = "the mount follows by itself, and by force it would lose what was written to it"
 _REMEDIES = {
-    Verdict.HUNG: "its server does not answer this node: bring that back first",
     Verdict.READ_ONLY: "run provision-pack for its mount options, or see to the server's disk",
     Verdict.DENIED: "the server does not let it in: run provision-pack",
     Verdict.IDMAP_MISMATCH: "users have other numbers here: run provision-pack with fix_ids",
     Verdict.UNSEEN: "it cannot be asked: bring it back first",
+    Verdict.DRAINED: "php-fpm starts when all mounts of the node are right",
     Verdict.SLOW: "it works: look at the network and at the server's disk",
 }
 
@@ -88,26 +93,31 @@ class RepairPlan:
         return rows or [{"order": "", "machine": self.share, "step": "nothing to repair"}]
 
 
-def plan_repair(watched: Watched, watch: Watch, sample: Sample) -> RepairPlan:
-    """Plan to mount anew what is stale, away, from the wrong server, or hangs though its server answers.
+def plan_repair(watched: Watched, watch: Watch, sample: Sample, *, returned: bool = False) -> RepairPlan:
+    """Plan to mount anew what is stale, away, from the wrong server, or hangs though its server is well.
 
-    `watch` is settled and of this run, `sample` its last one. A mount that is OK is never touched, nor is a
-    node on which all are. Of a share of mode external, which others move, nothing is mounted anew: nodes on
-    which it hangs for longer than a failover may take are drained, until it answers again.
+    `watch` is settled and of this run, `sample` its last one; `returned` says that the server was down until
+    a moment ago. A mount that is OK is never touched, nor is a node on which all are. One that hangs with its
+    server is left, for it may hold what was written and is not on the disk yet. Of a share of mode external,
+    which others move, nothing is mounted anew: nodes on which it hangs for longer than a failover may take
+    are drained, until it answers again.
     """
     repairs, left = [], []
+    trouble = find_trouble(watched, watch, sample, returned=returned)
     for member in watched.members:
-        verdicts = {mount: watch.rows[member.name, mount.point].verdict for mount in member.mounts}
+        rows = {mount: watch.rows[member.name, mount.point] for mount in member.mounts}
+        verdicts = {mount: row.verdict for mount, row in rows.items()}
+        sight = sample.nodes.get(member.name)
+        why = {mount: _find_obstacle(row, sight, trouble) for mount, row in rows.items()}
         remounts = tuple(
             Remount(mount, verdict, _is_dead(member, mount, verdict, sample))
             for mount, verdict in verdicts.items()
-            if not watched.external and _helps(member, verdict, sample)
+            if verdict in _MENDED and not watched.external and not why[mount]
         )
-        left += _find_left(member, verdicts, remounts)
-        sight = sample.nodes.get(member.name)
-        healthy = all(verdict in {Verdict.OK, Verdict.SLOW} for verdict in verdicts.values())
         drained = sight is not None and bool(sight.drained)
-        if remounts or (drained and healthy):
+        starts = drained and _WORKS.issuperset(verdicts.values())
+        left += _find_left(member, verdicts, why, {one.mount for one in remounts}, starts=starts)
+        if remounts or starts:
             repairs.append(NodeRepair(member.name, remounts))
         elif watched.external and sight is not None and not drained and Verdict.HUNG in verdicts.values():
             repairs.append(NodeRepair(member.name, drains=True))
@@ -116,14 +126,41 @@ def plan_repair(watched: Watched, watch: Watch, sample: Sample) -> RepairPlan:
         for (machine, mount), row in watch.rows.items()
         if machine not in {member.name for member in watched.members} and not row.verdict.healthy
     ]
+    # What could not be mended before comes last: the first that stays drained is the last that is tried.
+    repairs.sort(key=lambda repair: bool(repair.remounts and sample.nodes[repair.host].drained))
     return RepairPlan(watched.share, tuple(repairs), tuple(left))
 
 
-def _helps(member: Member, verdict: Verdict, sample: Sample) -> bool:
-    sight = sample.nodes.get(member.name)
+def find_trouble(watched: Watched, watch: Watch, sample: Sample, *, returned: bool = False) -> str:
+    """Why a mount may hang that nothing is wrong with but its server, or nothing.
+
+    That a server answers says little: nfsd does while its disk is slow, or does not answer at all.
+    """
+    if watched.external:
+        return "its own cluster is to bring it back"
+    row = watch.rows[watched.server, SERVER]
+    seen = row.sign.verdict if row.sign else row.verdict
+    if not {row.verdict, seen} <= {Verdict.OK, Verdict.SLOW}:
+        bad = row.verdict if row.verdict not in {Verdict.OK, Verdict.SLOW} else seen
+        return f"its server is {bad}: see to that first; {_FOLLOWS}"
+    if sample.server is None:
+        return f"its server cannot be looked into, so nobody knows of its disk: see to that first; {_FOLLOWS}"
+    if sample.server.grace or returned:
+        return f"its server is back since a moment only; {_FOLLOWS}. Run this again when it does not"
+    return ""
+
+
+def _find_obstacle(row: Row, sight: Sight | None, trouble: str) -> str:
+    """Why a mount that mounting anew might mend is left as it is, or nothing."""
+    if row.verdict not in _MENDED:
+        return ""
     if sight is None:
-        return False
-    return verdict in _ALWAYS or (verdict is Verdict.HUNG and sight.null.ok)
+        return _UNASKED
+    if row.sign is not None:
+        return f"it looked {row.sign.verdict} in the last sample: run this again"
+    if not sight.null.ok:
+        return _SILENT
+    return trouble if row.verdict is Verdict.HUNG else ""
 
 
 def _is_dead(member: Member, mount: Mount, verdict: Verdict, sample: Sample) -> bool:
@@ -132,11 +169,15 @@ def _is_dead(member: Member, mount: Mount, verdict: Verdict, sample: Sample) -> 
 
 
 def _find_left(
-    member: Member, verdicts: Mapping[Mount, Verdict], remounts: tuple[Remount, ...]
+    member: Member,
+    verdicts: Mapping[Mount, Verdict],
+    why: Mapping[Mount, str],
+    done: Collection[Mount],
+    *,
+    starts: bool,
 ) -> list[tuple[str, str, str, str]]:
-    done = {remount.mount for remount in remounts}
     return [
-        (member.name, mount.point, verdict.value, _REMEDIES.get(verdict, "its node cannot be asked"))
+        (member.name, mount.point, verdict.value, why[mount] or _REMEDIES.get(verdict, _UNASKED))
         for mount, verdict in verdicts.items()
-        if mount not in done and not verdict.healthy
+        if mount not in done and not verdict.healthy and not (starts and verdict is Verdict.DRAINED)
     ]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from tasks.liveness.values import Sample, Sight, Verdict, Watched
 from tasks.liveness.verdicts import SLOW_SECONDS, Finding, explain, find_mount
-from tasks.nfs.exports import find_differing
+from tasks.nfs.exports import find_differing, find_extra
 from tasks.nfs.mounts import mount_below
 
 SERVER, CONTROLLER, PATH = "server", "controller", "path to the server"
 # Below this part of a disk's blocks or inodes it is said how little is left.
 LOW = 0.05
+WARNING = "WARNING: "
+_WORKS = frozenset({Verdict.OK, Verdict.SLOW})
 
 Key = tuple[str, str]
 
@@ -31,6 +35,30 @@ def find_all(watched: Watched, sample: Sample) -> dict[Key, Finding]:
                 else find_mount(watched, member.name, mount, sight, sample.server)
             )
     return found
+
+
+def mark_left_behind(
+    watched: Watched, sample: Sample, found: Mapping[Key, Finding], known: Collection[Key] | None = None
+) -> dict[Key, Finding]:
+    """The same findings, and those of what a run does on its way, and must not leave behind.
+
+    DRAINED is what works on a node whose php-fpm was left stopped; DENIED is a server that exports the share
+    to others, too. While a run is at work, only of `known` ones is that said.
+    """
+    marked = dict(found)
+    server = (watched.server, SERVER)
+    extra = find_extra(watched.directories, watched.exports, sample.server.exports) if sample.server else ()
+    if extra and found[server].verdict in _WORKS and (known is None or server in known):
+        named = ", ".join(f"{export.path} to {export.client}" for export in extra[:4])
+        why = f"{len(extra)} export(s) that nobody asked for: {named}; see exportfs(8), -u"
+        marked[server] = Finding(Verdict.DENIED, why)
+    for member in watched.members:
+        stopped = sample.nodes[member.name].drained if member.name in sample.nodes else ()
+        for key in ((member.name, mount.point) for mount in member.mounts):
+            if stopped and found[key].verdict in _WORKS and (known is None or key in known):
+                why = f"{' '.join(stopped)} was left stopped there, and the mount works: run repair-share"
+                marked[key] = Finding(Verdict.DRAINED, why)
+    return marked
 
 
 def can_reach(sight: Sight) -> bool:
@@ -78,8 +106,9 @@ def find_server(watched: Watched, sample: Sample) -> Finding:
         asides.append(f"not looked into: {unseen}")
     else:
         asides += _describe_space(watched, sight)
+        asides += [] if watched.disk else ["not looked whether a disk is mounted there: the share names none"]
     if sample.controller.ok and sample.controller.seconds > SLOW_SECONDS:
-        return Finding(Verdict.SLOW, f"it {sample.controller}")
+        return Finding(Verdict.SLOW, "; ".join([f"it {sample.controller}", *asides]))
     return Finding(Verdict.OK, "; ".join(asides) or str(sample.controller))
 
 
@@ -129,7 +158,7 @@ def _describe_space(watched: Watched, sight: Sight) -> list[str]:
         size, blocks, free, inodes, free_inodes = (int(value) for value in step.values[:5])
         left = free / blocks if blocks else 1.0
         left_inodes = free_inodes / inodes if inodes else 1.0
-        warning = "WARNING: " if min(left, left_inodes) < LOW else ""
+        warning = WARNING if min(left, left_inodes) < LOW else ""
         return [
             f"{warning}{left:.0%} of {blocks * size / 2**20:.0f} MB and {left_inodes:.0%} of inodes free",
             f"{sight.threads} nfsd threads",

@@ -15,8 +15,9 @@ class Verdict(StrEnum):
     """What is so of a mount or a server.
 
     FAILING_OVER is a hang of a share of mode external within its budget; DEGRADED is a cluster of such a
-    share that could not fail over, or has, and was not repaired since; UNSEEN is a machine that could not be
-    asked, of whose mounts nothing is known.
+    share that could not fail over, or has, and was not repaired since; DRAINED is a mount that works, of a
+    node whose php-fpm a run stopped and nobody started; UNSEEN is a machine that could not be asked, of whose
+    mounts nothing is known.
     """
 
     OK = "OK"
@@ -30,6 +31,7 @@ class Verdict(StrEnum):
     IDMAP_MISMATCH = "IDMAP_MISMATCH"
     FAILING_OVER = "FAILING_OVER"
     DEGRADED = "DEGRADED"
+    DRAINED = "DRAINED"
     UNSEEN = "UNSEEN"
 
     @property
@@ -126,7 +128,8 @@ class Owner:
 @dataclass(frozen=True, slots=True)
 class Sight:
     """What one probe on one machine said. `left` are processes that could not be killed; `drained` are the
-    services that repair-share stopped and has not started again.
+    services that repair-share stopped and has not started again. In its `grace` period a server lets nobody
+    open a file, for its clients are to claim first what they had before it started.
     """
 
     ids: Ids = field(default_factory=Ids)
@@ -135,6 +138,7 @@ class Sight:
     mounts: tuple[MountEntry, ...] = ()
     left: tuple[str, ...] = ()
     threads: int = 0
+    grace: bool = False
     exports: tuple[Export, ...] = ()
     owners: tuple[Owner, ...] = ()
     drained: tuple[str, ...] = ()

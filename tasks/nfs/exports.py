@@ -29,6 +29,8 @@ _PAIRS = (
     *(("rw", "ro"), ("sync", "async"), ("root_squash", "no_root_squash"), ("no_all_squash", "all_squash")),
     *(("no_subtree_check", "subtree_check"), ("secure", "insecure")),
 )
+# Who root, and whoever else is squashed, becomes: nobody. We never ask for another, and it is not 0.
+_ANONYMOUS = {"anonuid": ("65534", "-2"), "anongid": ("65534", "-2")}
 _OPPOSITE = {**dict(_PAIRS), **{other: one for one, other in _PAIRS}}
 
 
@@ -169,7 +171,28 @@ def find_differing(desired: Sequence[Export], table: Sequence[Export]) -> tuple[
 
 
 def _differs(wanted: Iterable[str], actual: Sequence[str]) -> bool:
-    return any(option not in actual or _OPPOSITE.get(option, "") in actual for option in wanted)
+    return any(option not in actual or _OPPOSITE.get(option, "") in actual for option in wanted) or any(
+        map(_is_somebody, actual)
+    )
+
+
+def _is_somebody(option: str) -> bool:
+    """Whether an option makes somebody of those who are to be nobody."""
+    name, _, number = option.partition("=")
+    return name in _ANONYMOUS and number not in _ANONYMOUS[name]
+
+
+def find_extra(
+    paths: Sequence[str], desired: Iterable[Export], table: Iterable[Export]
+) -> tuple[Export, ...]:
+    """What is exported of these directories, or from inside them, to clients that are not desired."""
+    wanted = {export.key for export in desired}
+    return tuple(export for export in table if export.key not in wanted and is_within(export.path, paths))
+
+
+def is_within(path: str, ours: Sequence[str]) -> bool:
+    """Whether an export is one of our directories or inside one."""
+    return any(f"{path.rstrip('/')}/".startswith(f"{own}/") for own in ours)
 
 
 def contradict(desired: Sequence[Export], kernel: Sequence[Export]) -> tuple[str, ...]:
@@ -180,7 +203,7 @@ def contradict(desired: Sequence[Export], kernel: Sequence[Export]) -> tuple[str
         for entry in kernel
         if entry.key in wanted
         for option in entry.options
-        if _OPPOSITE.get(option) in wanted[entry.key].options
+        if _OPPOSITE.get(option) in wanted[entry.key].options or _is_somebody(option)
     )
 
 

@@ -13,7 +13,7 @@ from tasks.nfs.ids import after, choose_ids, plan_ids
 from tasks.nfs.mounts import desired_mounts
 from tasks.nfs.state import MachineFacts
 from tasks.nfs.steps import Step
-from tasks.nfs.storage import plan_exports, plan_standby, plan_storage, plan_unexport
+from tasks.nfs.storage import plan_exports, plan_standby, plan_storage, plan_unexport, refuse_extra
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +177,7 @@ def _plan_servers(
         standby = facts[share.standby.name]
         storage.append(MachinePlan(standby.host, plan_standby(share, standby, uid, gid)))
     steps = plan_exports(target.name, share, server, exports_for(target, facts))
+    refuse_extra(share, server, desired_exports(target))
     return tuple(storage), (MachinePlan(server.host, steps),)
 
 

@@ -13,7 +13,9 @@ from tasks.nfs.exports import (
     Export,
     exports_file,
     find_differing,
+    find_extra,
     is_for_all,
+    is_within,
     pack_of,
     parse_exports,
     render_exports,
@@ -79,6 +81,18 @@ def plan_exports(pack: str, share: Share, facts: MachineFacts, desired: Sequence
         # Its start would have read the files.
         steps += [PutExport(export) for export in find_differing(desired, facts.table)]
     return tuple(steps)
+
+
+def refuse_extra(share: Share, facts: MachineFacts, desired: Sequence[Export]) -> None:
+    """Raise PlanRefused when somebody exports our directories by hand to who is not to have them."""
+    ours = parse_exports(facts.files.get(exports_file(share), ""))
+    for export in find_extra((share.code_path, share.data_path), (*desired, *ours), facts.table):
+        raise PlanRefused(
+            f"{facts.host} exports {export.path} to {export.client} by hand, which share {share.name} is not "
+            "for",
+            f"Take it back there with `exportfs -u {export.client}:{export.path}`, or list who may mount it "
+            "as clients of the share",
+        )
 
 
 def plan_standby(share: Share, facts: MachineFacts, uid: int, gid: int) -> tuple[Step, ...]:
@@ -148,7 +162,7 @@ def refuse_foreign(pack: str, share: Share, facts: MachineFacts) -> None:
         )
     for file, text in sorted(facts.files.items()):
         for export in parse_exports(text) if file != ours else ():
-            if _touches(export.path, paths):
+            if is_within(export.path, paths):
                 raise PlanRefused(
                     f"on {facts.host} {file} exports {export.path} to {export.client}, and share "
                     f"{share.name} needs it for itself",
@@ -168,11 +182,6 @@ def refuse_foreign(pack: str, share: Share, facts: MachineFacts) -> None:
                 "other path",
                 "Take that option off: nothing has needed it for many years",
             )
-
-
-def _touches(path: str, ours: Sequence[str]) -> bool:
-    """Whether an export is one of our directories or inside one."""
-    return any(f"{path.rstrip('/')}/".startswith(f"{own}/") for own in ours)
 
 
 def _plan_service(facts: MachineFacts, uid: int, gid: int) -> Iterator[Step]:

@@ -205,6 +205,20 @@ def test_a_slave_that_is_the_nfs_server_is_refused_but_a_master_is_not(pack: Pac
     assert Pack.get("blk-pack-own", "a test").resolve().share is not None
 
 
+@pytest.mark.parametrize("role", ["server", "standby"])
+def test_a_web_server_and_an_nfs_server_of_one_name_are_refused(pack: Pack, role: str) -> None:
+    """Facts and plans go by name, so that the one would be taken for the other."""
+    named = NfsServer(
+        address="192.0.2.1", host_keys=["ssh-ed25519 AAAA"], credentials=SshCredentials.load("blk-key")
+    )
+    named.save("blk-web1", overwrite=True)
+    servers = {"server": "blk-nfs", "standby": "blk-nfs-on-web5", role: "blk-web1"}
+    share = save_share("blk-named", servers["server"], standby=NfsServer.load(servers["standby"]))
+    Pack(master=pack.master, slaves=["blk-web2"], share=share).save("blk-pack-named", overwrite=True)
+    with pytest.raises(PlanRefused, match="are both registered as blk-web1"):
+        Pack.get("blk-pack-named", "a test").resolve()
+
+
 def test_a_server_that_is_its_own_standby_is_refused(pack: Pack) -> None:
     share = save_share("blk-alone", "blk-nfs", standby=NfsServer.load("blk-nfs"))
     with pytest.raises(PlanRefused, match="cannot be its own standby"):

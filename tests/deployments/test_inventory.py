@@ -8,7 +8,17 @@ import httpx
 import pytest
 from ruamel.yaml import YAML
 
-from blocks import Cluster, DatabaseServer, Platform, Site, SshCredentials, WebServer, site_block_name
+from blocks import (
+    Cluster,
+    DatabaseServer,
+    Pack,
+    Platform,
+    Share,
+    Site,
+    SshCredentials,
+    WebServer,
+    site_block_name,
+)
 from deployments.inventory import build_blocks, plan_changes, read_inventory, save_blocks
 from flows.convergence import plan_convergence
 from tasks.errors import PlanRefused
@@ -195,6 +205,54 @@ def test_a_single_server_may_be_the_target(tmp_path: Path, prefect_server: str) 
     document["platforms"]["invg-blog"]["target"] = "invg-web"
     assert apply(write(tmp_path, document))["invg-blog"] == "update"
     assert isinstance(Platform.get("invg-blog", "a test").target, Cluster)
+
+
+def make_pack(prefix: str, **share: Any) -> dict[str, Any]:
+    """Two NFS servers, a share of the first, and a pack of the fleet's two servers."""
+    server = {"credentials": f"{prefix}-key", "host_keys": ["ssh-ed25519 AAAA"]}
+    return make_document(prefix, "ssh_credentials", "web_servers") | {
+        "nfs_servers": {
+            f"{prefix}-nfs1": server | {"address": "192.0.2.61"},
+            f"{prefix}-nfs2": server | {"address": "192.0.2.62"},
+        },
+        "shares": {f"{prefix}-files": {"server": f"{prefix}-nfs1", **share}},
+        "packs": {
+            f"{prefix}-pack": {
+                "master": f"{prefix}-web1",
+                "slaves": [f"{prefix}-web2"],
+                "share": f"{prefix}-files",
+            }
+        },
+    }
+
+
+def test_a_pack_with_a_standby_is_registered(tmp_path: Path, prefect_server: str) -> None:
+    path = write(tmp_path, make_pack("invh", standby="invh-nfs2"))
+    assert set(apply(path).values()) == {"create"}
+    target = Pack.get("invh-pack", "a test").resolve()
+    assert target.share is not None
+    assert target.share.standby is not None
+    assert [machine.name for machine in target.machines] == [
+        "invh-web1", "invh-web2", "invh-nfs1", "invh-nfs2",
+    ]  # fmt: skip
+    assert set(apply(path).values()) == {"unchanged"}
+
+
+def test_a_share_that_others_move_names_its_partner(tmp_path: Path, prefect_server: str) -> None:
+    external = {"mode": "external", "address": "192.0.2.60"}
+    alone = make_pack("invi", **external)
+    apply(write(tmp_path, alone))
+    path = write(tmp_path, make_pack("invi", **external, partner="invi-nfs2"))
+    assert {name for name, action in apply(path).items() if action == "update"} == {"invi-files"}
+    partner = Share.get("invi-files", "a test").resolve().partner
+    assert partner is not None
+    assert (partner.name, partner.address) == ("invi-nfs2", "192.0.2.62")
+    raw = read_raw(prefect_server, "packmaster-share", "invi-files")
+    assert "partner" in raw["block_document_references"], "it was stored inline"
+    assert set(apply(path).values()) == {"unchanged"}
+    unknown = write(tmp_path, make_pack("invi", **external, partner="gone"))
+    with pytest.raises(PlanRefused, match="names 'gone', neither in the file nor registered"):
+        read_inventory(unknown)
 
 
 def change(document: dict[str, Any], where: str, value: object) -> None:

@@ -17,7 +17,7 @@ from prefect.states import Completed, Running
 from pydantic import SecretStr
 
 from flows import locks
-from flows.locks import find_stuck, hold, lock_name
+from flows.locks import find_stuck, hold, is_at_work, lock_name
 from tasks.errors import Unreachable
 from tasks.fleet import Database, Machine, Node, Share, Target
 
@@ -56,6 +56,17 @@ def test_every_machine_is_held_and_let_go() -> None:
     assert read_slots(lock_name("database", "lock-a-db")) == (1, 0)
     # A second run finds the limits there.
     assert hold_and_look(target, database) == [(1, 1), (1, 1), (1, 1)]
+
+
+def test_it_is_seen_whether_a_run_is_at_work_on_a_share() -> None:
+    @flow
+    def work() -> bool:
+        with hold(make_pack("s", "lock-s1", "lock-s2", "lock-s")):
+            return is_at_work("lock-s")
+
+    assert not is_at_work("lock-s")
+    assert work()
+    assert not is_at_work("lock-s")
 
 
 def test_a_server_named_twice_is_held_once() -> None:

@@ -8,7 +8,16 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.liveness.history import Row, Sign, Watch, find_changes, judge, parse_rows, summarise
+from tasks.liveness.history import (
+    Row,
+    Sign,
+    Watch,
+    find_changes,
+    find_warning,
+    judge,
+    parse_rows,
+    summarise,
+)
 from tasks.liveness.values import Verdict, Watched
 from tasks.liveness.verdicts import Finding
 from tests.liveness.scene import EXTERNAL, WATCHED
@@ -40,6 +49,15 @@ def of_slave(
 ) -> list[Verdict]:
     states = follow(*({SERVER: V.OK, SLAVE: v} for v in seen), start=start, watched=watched, begin=begin)
     return [state.rows[SLAVE].verdict for state in states]
+
+
+def test_a_disk_that_begins_to_fill_up_is_told_of_once() -> None:
+    roomy, full = (Watch({SERVER: Row(V.OK, T0, said)}) for said in ("90% free", "WARNING: 2% free"))
+    assert find_warning(Watch(), roomy) == ""
+    assert find_warning(roomy, full) == find_warning(Watch(), full) == "WARNING: 2% free"
+    assert find_warning(full, full) == find_warning(full, roomy) == ""
+    # It is told of in the table that the next run reads, too.
+    assert find_warning(parse_rows(full.as_rows()), full) == ""
 
 
 def test_three_raise_and_two_clear() -> None:

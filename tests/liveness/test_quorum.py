@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.fleet import PLATFORMS, SITES
-from tasks.liveness.quorum import find_all, is_agreed, is_down
-from tasks.liveness.values import Sample, Step, Verdict
+from tasks.liveness.quorum import find_all, is_agreed, is_down, mark_left_behind
+from tasks.liveness.values import Sample, Sight, Step, Verdict
+from tasks.nfs.exports import Export
 from tests.liveness.scene import (
     CODE,
     DATA,
@@ -107,11 +108,64 @@ def test_what_is_wrong_inside_of_a_server_that_answers() -> None:
         assert found.verdict is verdict, found.detail
 
 
+def test_a_node_that_was_left_drained_is_told_of() -> None:
+    """Its mounts are well, so that nothing else would say that it serves nobody."""
+
+    def stopped(sight: Sight) -> Sight:
+        return replace(sight, drained=("php8.2-fpm",))
+
+    seen = on("slave1", stopped)
+    found = find_all(WATCHED, seen)
+    assert mark_left_behind(WATCHED, sample(), found) == found
+    marked = mark_left_behind(WATCHED, seen, found)
+    assert {key for key, one in marked.items() if one.verdict is not V.OK} == {
+        ("slave1", SITES), ("slave1", PLATFORMS),
+    }  # fmt: skip
+    assert marked["slave1", SITES].verdict is V.DRAINED
+    assert not V.DRAINED.healthy
+    assert "repair-share" in marked["slave1", SITES].detail
+    # A run that is at work may have stopped it for a moment; what was known before stays so.
+    assert mark_left_behind(WATCHED, seen, found, ()) == found
+    assert mark_left_behind(WATCHED, seen, found, [("slave1", SITES)])["slave1", SITES].verdict is V.DRAINED
+    # What hides why it is drained is not hidden.
+    hangs = on("slave1", lambda sight: stopped(cut_off(sight)))
+    assert mark_left_behind(WATCHED, hangs, find_all(WATCHED, hangs)) == find_all(WATCHED, hangs)
+
+
+def test_an_export_that_nobody_asked_for_is_told_of() -> None:
+    well = server_sight()
+    by_hand = Export(DATA, "192.0.2.200", ("rw", "no_root_squash"))
+    elsewhere = Export("/home", "192.0.2.200", ("rw",))
+    for added, told in (by_hand, True), (replace(by_hand, path=f"{CODE}/blog"), True), (elsewhere, False):
+        seen = sample(server=replace(well, exports=(*well.exports, added)))
+        found = find_all(WATCHED, seen)
+        marked = mark_left_behind(WATCHED, seen, found)
+        assert (marked[SERVER].verdict is V.DENIED) == told
+        assert ("192.0.2.200" in marked[SERVER].detail) == told
+        # add-node exports to one that is not listed yet.
+        assert mark_left_behind(WATCHED, seen, found, ()) == found
+        assert mark_left_behind(WATCHED, seen, found, [SERVER]) == marked
+    # Those who are squashed are made somebody.
+    (first, *others) = well.exports
+    root = sample(
+        server=replace(well, exports=(replace(first, options=(*first.options, "anonuid=0")), *others))
+    )
+    assert find_all(WATCHED, root)[SERVER].verdict is V.DENIED
+
+
 def test_a_disk_that_fills_up_is_warned_of() -> None:
     space = Step("ok", 0.1, ("4096", "100000", "50000", "1000", "20"))
     filling = replace(server_sight(), paths={CODE: path(space=space), DATA: path(space=space)})
     detail = find_all(WATCHED, sample(server=filling))[SERVER].detail
     assert "WARNING: 50% of 391 MB and 2% of inodes free" in detail
+    assert "not looked" not in detail
+
+
+def test_a_share_that_names_no_disk_says_what_is_not_looked_at() -> None:
+    bare = replace(WATCHED, disk="")
+    found = find_all(bare, sample(server=replace(server_sight(), mounts=())))[SERVER]
+    assert found.verdict is V.OK
+    assert "not looked whether a disk is mounted there" in found.detail
 
 
 sights = st.sampled_from(["well", "cut off", "unseen"])

@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from tasks.errors import PlanRefused
 from tasks.nfs.exports import (
+    Export,
     canonical,
     contradict,
     desired_exports,
     export_fsid,
     find_differing,
+    find_extra,
     is_for_all,
     pack_of,
     parse_exports,
@@ -86,7 +88,9 @@ def test_what_is_in_force_is_compared_with_its_options() -> None:
     actual = replace(actual, options=tuple(named if o.startswith("fsid=") else o for o in actual.options))
     assert find_differing(wanted, [actual]) == ()
     assert find_differing(wanted, []) == tuple(wanted)
-    for old, new in (("rw", "ro"), ("sync", "async"), ("root_squash", "no_root_squash"), (named, "fsid=1")):
+    changes = [("rw", "ro"), ("sync", "async"), ("root_squash", "no_root_squash"), (named, "fsid=1")]
+    for old, new in (*changes, ("anonuid=65534", "anonuid=0"), ("anongid=65534", "anongid=0")):
+        assert old in actual.options
         other = replace(actual, options=tuple(new if o == old else o for o in actual.options))
         assert find_differing(wanted, [other]) == tuple(wanted), new
 
@@ -98,6 +102,16 @@ def test_what_the_kernel_was_told_is_compared_too() -> None:
     wrong = replace(seen, options=tuple("no_root_squash" if o == "root_squash" else o for o in seen.options))
     assert contradict(wanted, [wrong]) == (f"{DATA} for 192.0.2.71 is no_root_squash",)
     assert contradict(wanted, [replace(wrong, path="/home")]) == ()
+    root = replace(seen, options=(*seen.options, "anonuid=0"))
+    assert contradict(wanted, [root]) == (f"{DATA} for 192.0.2.71 is anonuid=0",)
+
+
+def test_what_is_exported_to_others_is_found() -> None:
+    wanted = desired_exports(pack(clients=("192.0.2.0/24",)))
+    spelled = [replace(e, client=e.client.replace("/24", "/255.255.255.0")) for e in wanted]
+    assert find_extra((CODE, DATA), wanted, spelled) == ()
+    others = [Export(path, "192.0.2.99", ("ro",)) for path in (DATA, f"{CODE}/blog", f"{DATA}2", DISK)]
+    assert find_extra((CODE, DATA), wanted, [*wanted, *others]) == tuple(others[:2])
 
 
 def test_a_file_somebody_wrote_by_hand_is_understood() -> None:

@@ -46,6 +46,11 @@ REFUSED_SERVERS: list[tuple[dict[str, Any], list[str]]] = [
     ({"table": (Export("/srv", "*", ("ro",)),)}, ["/srv to *", "almost everybody"]),
     ({"table": (Export("/srv", "0.0.0.0/0", ("ro",)),)}, ["almost everybody"]),
     ({"table": (Export("/exports", "192.0.2.5", ("rw", "fsid=0")),)}, ["root of NFSv4"]),
+    (
+        {"table": (Export(f"{DISK}/blogs/sites", "192.0.2.200", ("rw",)),)},
+        ["exportfs -u 192.0.2.200:", "for"],
+    ),
+    ({"table": (Export(f"{DISK}/blogs/sites/a", "backup", ("ro",)),)}, ["sites/a to backup", "by hand"]),
     ({"files": {OURS: "# pack shop\n"}}, ["for the pack shop", "share of its own"]),
     ({"paths": {f"{DISK}/blogs/sites": PathState("directory", "bob", "bob", 0o755)}}, ["belongs to bob"]),
     ({"paths": {f"{DISK}/blogs/sites": PathState("link")}}, ["is a link"]),

@@ -152,13 +152,14 @@ def test_the_servers_power_fails_and_comes_back(watching: Watching, external: Sh
     await_told(watching, [*before, "unhealthy"])
     assert "its server does not answer" in fail(repair_share, share=watching.share)
     watching.bed.power_on("nfs1")
+    wait_until(lambda: not watching.wrong(), 90)
+    assert len(succeed(repair_share, share=external).changed) == len(watching.nodes)
+    assert not any(watching.bed.guest(name, "cat /run/packmaster/drained || :") for name in watching.nodes)
     await_well(watching)
     assert set(held(watching).values()) == {"OK"}
     await_told(watching, [*before, "unhealthy", "recovered"])
     assert told(watching, EXTERNAL) == ["failing_over", "unhealthy"]
     assert check(watching, EXTERNAL).is_completed()
-    assert len(succeed(repair_share, share=external).changed) == len(watching.nodes)
-    assert not any(watching.bed.guest(name, "cat /run/packmaster/drained || :") for name in watching.nodes)
     Pack.unregister(EXTERNAL)
 
 
@@ -186,6 +187,33 @@ def test_a_directory_is_removed_and_made_again_under_its_clients(watching: Watch
     change_nothing(repair_share, share=watching.share)
 
 
+def test_no_mount_is_torn_off_while_the_servers_disk_is_frozen(watching: Watching) -> None:
+    """nfsd answers the nodes meanwhile, and what they wrote is written when the disk goes on."""
+    await_well(watching)
+    before = {name: (mount_ids(watching, name), php(watching, name)) for name in watching.nodes}
+    written = f"{SITES}/written-meanwhile"
+    # Enough of them that some are left to answer while the others wait for the disk.
+    threads = watching.bed.guest("nfs1", "cat /proc/fs/nfsd/threads; echo 64 >/proc/fs/nfsd/threads").strip()
+    watching.bed.guest("nfs1", f"fsfreeze -f {DISK}")
+    try:
+        watching.bed.guest(
+            "slave1", f"setsid su -s /bin/sh aegir -c 'echo kept >{written}' >/dev/null 2>&1 </dev/null &"
+        )
+        fail(repair_share, share=watching.share)
+        lines = watching.fleet.lines(f"outcome-repair-{SHARE}")
+        left = [line for line in lines if f"{SITES} is HUNG: its server is HUNG: see to that first" in line]
+        assert {line.split()[0] for line in left} == set(watching.nodes), lines
+        assert {name: (mount_ids(watching, name), php(watching, name)) for name in watching.nodes} == before
+        # Each of them would have been mounted anew by force: its server answers it.
+        watching.look()
+        assert all(watching.sample.nodes[name].null.ok for name in watching.nodes)
+    finally:
+        watching.bed.guest("nfs1", f"fsfreeze -u {DISK}")
+        watching.bed.guest("nfs1", f"echo {threads} >/proc/fs/nfsd/threads", check=False)
+    wait_until(lambda: watching.bed.guest("slave2", f"cat {written}", check=False) == "kept\n", 60)
+    watching.bed.guest("slave1", f"rm -f {written}")
+
+
 def test_the_wrong_server_and_somebody_who_uses_it(watching: Watching) -> None:
     """It may be written to, so it is not taken away by force: whoever it is is named."""
     guest, other = watching.bed.guest, watching.bed.addresses["nfs2"]
@@ -199,11 +227,14 @@ def test_the_wrong_server_and_somebody_who_uses_it(watching: Watching) -> None:
     guest("slave1", f"systemctl stop php8.2-fpm; umount {SITES}; systemctl start php8.2-fpm")
     guest("slave1", f"mount -t nfs -o vers=4.2,hard,retry=0 {other}:{DATA} {SITES}")
     guest("slave1", f"(cd {SITES} && exec setsid sleep 300) >/dev/null 2>&1 </dev/null &")
+    guest("slave2", f"systemctl stop php8.2-fpm; umount {SITES}; systemctl start php8.2-fpm")
     try:
-        assert watching.wrong() == {("slave1", SITES): V.WRONG_SERVER}
+        assert watching.wrong() == {("slave1", SITES): V.WRONG_SERVER, ("slave2", SITES): V.NOT_MOUNTED}
         before = {name: (mount_ids(watching, name), php(watching, name)) for name in ("master1", "slave2")}
         said = fail(repair_share, share=watching.share)
         assert "stays mounted" in said
+        # One that stays drained is enough: the next would perhaps go the same way.
+        assert "slave1 stays drained" in said
         assert any("(sleep)" in line for line in watching.fleet.lines(f"outcome-repair-{SHARE}"))
         assert php(watching, "slave1").startswith("inactive")
         assert {
@@ -215,6 +246,22 @@ def test_the_wrong_server_and_somebody_who_uses_it(watching: Watching) -> None:
     assert watching.wrong() == {}
     assert php(watching, "slave1").startswith("active")
     guest("nfs2", "systemctl stop nfs-server; rm -rf /etc/exports.d /srv/packmaster")
+
+
+def test_a_server_that_lets_nobody_in_costs_no_node_its_php(watching: Watching) -> None:
+    guest = watching.bed.guest
+    for name in ("slave1", "slave2"):
+        guest(name, f"systemctl stop php8.2-fpm; umount {SITES}; systemctl start php8.2-fpm")
+        guest("nfs1", f"exportfs -u {watching.bed.addresses[name]}:{DATA}")
+    before = {name: (mount_ids(watching, name), php(watching, name)) for name in watching.nodes}
+    try:
+        said = fail(repair_share, share=watching.share)
+        assert said.count("nothing was stopped or unmounted") == 2, said
+        assert {name: (mount_ids(watching, name), php(watching, name)) for name in watching.nodes} == before
+    finally:
+        guest("nfs1", "exportfs -r")
+    succeed(repair_share, share=watching.share)
+    assert watching.wrong() == {}
 
 
 def test_a_repair_is_killed_between_its_steps(watching: Watching) -> None:
@@ -229,11 +276,15 @@ def test_a_repair_is_killed_between_its_steps(watching: Watching) -> None:
     assert watching.wrong() == {}
     # Killed after the last mount, before php-fpm was started: its note says what ran.
     guest("slave2", f"systemctl stop php8.2-fpm; echo php8.2-fpm >{DRAINED}")
+    assert "slave2" in fail(check_share, share=watching.share)
+    left = {key: verdict for key, verdict in held(watching).items() if verdict != "OK"}
+    assert left == {("slave2", SITES): "DRAINED", ("slave2", PLATFORMS): "DRAINED"}
     outcomes = succeed(repair_share, share=watching.share)
     assert [(o.host, o.step) for o in outcomes.changed] == [("slave2", "resume")]
     assert php(watching, "slave2").startswith("active")
     assert guest("slave2", f"ls {DRAINED}", check=False) == ""
     change_nothing(repair_share, share=watching.share)
+    await_well(watching)
 
 
 def test_a_check_is_killed_and_nothing_is_told_twice(watching: Watching) -> None:

@@ -116,12 +116,18 @@ def test_an_export_that_was_changed_is_put_right_and_one_made_by_hand_stays(prov
     bed, slave = provided.bed, provided.bed.addresses["slave1"]
     bed.guest("nfs1", "exportfs -i -o ro,no_subtree_check 192.0.2.201:/home")
     bed.guest("nfs1", f"exportfs -i -o rw,no_root_squash,fsid=77 {slave}:{DISK}/blogs/platforms; exportfs -f")
+    bed.guest("nfs1", f"exportfs -i -o anonuid=0 {slave}:{DISK}/blogs/sites; exportfs -f")
+    bed.guest("nfs1", f"exportfs -i -o ro,no_subtree_check 192.0.2.202:{DISK}/blogs/sites")
+    said = fail(provision_pack, pack=provided.pack)
+    assert "exportfs -u 192.0.2.202:" in said
+    bed.guest("nfs1", f"exportfs -u 192.0.2.202:{DISK}/blogs/sites")
     bed.guest("slave1", f"mount -o remount,ro {DATA} || umount -l {DATA}")
     outcomes = succeed(provision_pack, pack=provided.pack)
     assert {o.host for o in outcomes.changed} == {"nfs-nfs1", "nfs-slave1"}
     exported = bed.guest("nfs1", "exportfs -s")
     assert "192.0.2.201" in exported
     assert "no_root_squash" not in exported
+    assert "anonuid=0" not in exported
     assert provided.mounts("slave1")[DATA].startswith("rw,")
     assert not provided.plan()
     bed.guest("nfs1", "exportfs -u 192.0.2.201:/home")
@@ -222,8 +228,10 @@ def test_all_machines_reboot_at_once_and_everything_is_back(
     provided: NfsPack, breakable_pack: PackBed
 ) -> None:
     breakable_pack.guest("master1", f"su aegir -s /bin/sh -c 'echo kept >{DATA}/kept'")
-    breakable_pack.reboot("nfs1", "master1", "slave1", "slave2")
+    breakable_pack.reboot("nfs1", "nfs2", "master1", "slave1", "slave2")
     wait_until(lambda: all_mounted(provided, *NODES), BACK_SECONDS)
+    # The standby, too, which looks at its server before it may do anything.
+    assert breakable_pack.guest("nfs2", "cat /var/lib/nfs/etab /etc/exports.d/* 2>/dev/null || :") == ""
     assert breakable_pack.guest("slave2", f"cat {DATA}/kept") == "kept\n"
     assert not provided.plan()
 
@@ -245,6 +253,14 @@ def test_a_client_that_boots_without_its_server_mounts_when_that_comes(
 
 def test_a_node_is_taken_out_and_nothing_of_the_share_is_left_on_it(provided: NfsPack) -> None:
     bed = provided.bed
+    # The table of exports cannot be replaced: what is exported on is said, and not that it was taken back.
+    bed.guest("nfs1", "mount --bind /var/lib/nfs/etab /var/lib/nfs/etab")
+    try:
+        outcomes = provided.withdraw("nfs-slave2")
+        assert {outcome.host for outcome in outcomes.failed} == {"nfs-nfs1"}, outcomes
+        assert bed.addresses["slave2"] in bed.guest("nfs1", "cat /var/lib/nfs/etab")
+    finally:
+        bed.guest("nfs1", "umount /var/lib/nfs/etab")
     outcomes = provided.withdraw("nfs-slave2")
     assert not outcomes.failed, outcomes.failed
     assert provided.mounts("slave2") == {}

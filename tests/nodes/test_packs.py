@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from blocks import Pack
+from blocks import NfsServer, Pack
 from flows.add_node import add_node
 from flows.add_site import add_site
 from flows.create_platform import create_platform
 from flows.deploy_platform import deploy_platform
+from flows.locks import lock_name
 from flows.provision_pack import provision_pack
 from flows.remove_node import remove_node
 from flows.remove_platform import remove_platform
@@ -26,13 +27,13 @@ from flows.verify_platform import verify_platform
 from tasks.errors import CommandFailed
 from tasks.grants import user_name
 from tasks.packs.apply import follow_release
-from tests.nodes.fleet import Fleet, change_nothing, fail, fleet, running, succeed, wait_on, wait_until
+from tests.nodes.fleet import Fleet, change_nothing, fail, fleet, running, saved, succeed, wait_on, wait_until
 from tests.nodes.machines import PackBed
 from tests.nodes.packs import EXPORTED, MASTER, PLATFORMS, SLAVES, PackFleet, provide, register_pack
 
 __all__ = ["fleet"]
 
-PACK, SHOP, SITE = "packs-farm", "packs-shop", "shop.packs.test"
+PACK, SHOP, SITE, OFF = "packs-farm", "packs-shop", "shop.packs.test", "packs-nfs-off"
 CODE = f"{EXPORTED}/{PACK}/platforms/{SHOP}"
 MEGABYTES = 8
 PAGE = """<?php
@@ -100,6 +101,21 @@ def serves(fleet: PackFleet, name: str) -> bool:
 
 def the_pack() -> Pack:
     return Pack.get(PACK, "a test")
+
+
+@contextmanager
+def standby_that_is_off(fleet: PackFleet) -> Iterator[None]:
+    """The pack's share has a standby at which nothing listens."""
+    share = the_pack().share
+    fields = {field: getattr(share.server, field) for field in ("address", "credentials", "host_keys")}
+    share.standby = saved(NfsServer(ssh_port=9, **fields), OFF)
+    share.save(PACK, overwrite=True)
+    try:
+        yield
+    finally:
+        share.standby = None
+        share.save(PACK, overwrite=True)
+        fleet.api.delete(f"/v2/concurrency_limits/{lock_name('server', OFF)}")
 
 
 def test_code_goes_to_the_master_only_and_is_there_once(shop: Shop) -> None:
@@ -270,6 +286,13 @@ def test_a_slave_leaves_and_another_joins(shop: Shop) -> None:
     assert address not in fleet.execute("nfs1", "exportfs", "-s")
     assert address not in hosts(fleet)
     shop.check(MASTER, "slave1")
+    succeed(remove_node, target=the_pack(), server="slave2")
+    # Typical after a failover; it is named, and keeps nobody from joining.
+    with standby_that_is_off(fleet):
+        said = fail(add_node, target=the_pack(), server="slave2")
+    assert [line for line in said.splitlines() if OFF not in line] == ["1 host(s) failed:"], said
+    assert the_pack().slaves == ["slave1", "slave2"]
+    shop.check()
     succeed(remove_node, target=the_pack(), server="slave2")
     outcomes = succeed(add_node, target=the_pack(), server="slave2")
     steps = [outcome.step for outcome in outcomes if outcome.host == "slave2"]

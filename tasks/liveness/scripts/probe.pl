@@ -259,5 +259,7 @@ sub show_server {
     my $count = '';
     if (open my $threads, '<', '/proc/fs/nfsd/threads') { chomp($count = <$threads> // '') }
     say_line('threads', $count =~ /^\d+$/ ? $count : 0);
+    # Until its grace period is over nobody can open a file, and clients claim again what they had.
+    if (open my $ended, '<', '/proc/fs/nfsd/v4_end_grace') { say_line('grace', 1) if (<$ended> // '') =~ /^N/ }
     show_table('export', '/var/lib/nfs/etab');
 }
