@@ -91,18 +91,26 @@ def apply_grants(
 ) -> tuple[GrantStep, ...]:
     """Make `plan` true under the server's lock and return the steps that were run; `tell` hears of each.
 
-    Additions first: logins are verified before a second call with `removals` takes anything away. The facts
-    are read again under the lock, and when they are not those of the plan, it is made again: what another
-    run, or an earlier attempt of this one, has done already is not done twice. Afterwards they are read once
-    more. Raises PlanRefused when something is now needed that was not in `plan` (nothing was done), or may
-    not be done any more (the rest was done), and Drift when what was done did not make the plan true.
+    Additions first: logins are verified before a second call with `removals` takes anything away, and from
+    a site that still lacks something it takes nothing. The facts are read again under the lock, and when they
+    are not those of the plan, it is made again: what another run, or an earlier attempt of this one, has done
+    already is not done twice. Afterwards they are read once more. Raises PlanRefused when something is now
+    needed that was not in `plan` (nothing was done), or may not be done yet or any more (the rest was done),
+    and Drift when what was done did not make the plan true.
     """
     with closing(open_admin(database)) as connection, locked(connection, database.name):
         facts = read_facts_for(connection, database.name, desired if removals else ())
         now = _plan_again(database, desired, plan, facts)
         journal, secrets = Journal(database.name, tell), Secrets(desired, facts)
         try:
-            _run(connection, database, now.removals if removals else now.additions, facts, journal, secrets)
+            _run(
+                connection,
+                database,
+                now.safe_removals if removals else now.additions,
+                facts,
+                journal,
+                secrets,
+            )
         finally:
             journal.close()
         if journal.steps:
@@ -113,6 +121,12 @@ def apply_grants(
                 raise Drift(f"{database.name}: after all was run, this is still to do: {shown(missed[0])}")
     if surprises := set(now.refused) - set(plan.refused):
         raise PlanRefused(f"{database.name}: {'; '.join(sorted(surprises))}")
+    if removals and (kept := sorted({step.site for step in now.removals} & now.unready)):
+        raise PlanRefused(
+            f"{database.name}: {', '.join(kept)} still lacks access that it should have, so nothing was taken "
+            "from it",
+            "Run reconcile-grants, which gives first",
+        )
     return tuple(journal.steps)
 
 

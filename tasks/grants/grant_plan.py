@@ -65,6 +65,16 @@ class GrantPlan:
         return tuple(step for step in self.steps if step.removes)
 
     @property
+    def unready(self) -> frozenset[str]:
+        """The sites that still lack something: to take from one of them now could be to take all it has."""
+        return frozenset(step.site for step in self.additions if step.site)
+
+    @property
+    def safe_removals(self) -> tuple[GrantStep, ...]:
+        """The removals of the sites that have all that they should have."""
+        return tuple(step for step in self.removals if step.site not in self.unready)
+
+    @property
     def sites(self) -> frozenset[str]:
         """The sites that something is done for."""
         return frozenset(step.site for step in self.steps if step.site)
