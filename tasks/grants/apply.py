@@ -123,8 +123,7 @@ def apply_grants(
         raise PlanRefused(f"{database.name}: {'; '.join(sorted(surprises))}")
     if removals and (kept := sorted({step.site for step in now.removals} & now.unready)):
         raise PlanRefused(
-            f"{database.name}: {', '.join(kept)} still lacks access that it should have, so nothing was taken "
-            "from it",
+            f"{database.name}: {', '.join(kept)} lacks what it should have, so nothing was taken from it",
             "Run reconcile-grants, which gives first",
         )
     return tuple(journal.steps)
