@@ -95,6 +95,19 @@ def refuse_strangers(access: Desired, strangers: Sequence[AccountFacts], *, adop
         )
 
 
+def find_owners(actual: GrantFacts) -> frozenset[str]:
+    """Return the users with an account that we finished: the database of their site is ours.
+
+    Whatever it may do there by now, for somebody may have revoked all of it. One that is still being built
+    proves nothing, nor does one that is an administrator's by now.
+    """
+    return frozenset(
+        there.account.user
+        for there in actual.accounts
+        if there.managed and there.account.host != STAGING_HOST and not is_protected(there)
+    )
+
+
 def owned_patterns(actual: GrantFacts) -> Mapping[str, frozenset[str]]:
     """Map every user of ours to the database patterns that its accounts have rights on."""
     ours = {there.account for there in actual.accounts if there.managed}
