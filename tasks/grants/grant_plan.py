@@ -109,7 +109,8 @@ def fingerprint_of(desired: Sequence[Desired], actual: GrantFacts) -> str:
     names = {stored_name(access.database, actual.server) for access in desired}
     sets = {row.privileges: " ".join(sorted(row.privileges)) for row in actual.rights}
     accounts = sorted(
-        f"{f.account} {f.managed} {f.locked} {f.plugin} {len(f.others)} {f.digest.get_secret_value()}"
+        f"{f.account} {f.managed} {f.locked} {f.plugin} {len(f.others)} {f.digest.get_secret_value()} "
+        f"{sorted(f.privileges)} {f.roles} {f.active_role}"
         for f in actual.accounts
         if f.account.user in users
     )

@@ -212,6 +212,8 @@ def _remove(access: RemovedAccess, actual: GrantFacts) -> Iterator[GrantStep]:
 def _remarks(
     found: Comparison, given: Sequence[SiteAccess], actual: GrantFacts, policy: Policy
 ) -> Iterator[str]:
+    if not actual.server.shows_source:
+        yield f"{actual.me} may not see whether the server is a stopped replica: GRANT REPLICA MONITOR TO it"
     for access, facts in found.stale:
         if not (policy.drop_stale and access.complete):
             yield f"{facts.account} is not at a node that was observed; it is left alone"

@@ -209,7 +209,13 @@ def test_a_server_that_folds_case_keeps_names_in_lower_case() -> None:
 def test_the_fingerprint_is_of_what_concerns_the_sites() -> None:
     same = plan_grants(SITES, with_account(DONE, "dba", "%"))
     assert same.fingerprint == plan_grants(SITES, DONE).fingerprint
-    assert plan_grants(SITES, changed(locked=True)).fingerprint != same.fingerprint
+    for values in (
+        {"locked": True},
+        {"privileges": frozenset({"SUPER"})},
+        {"roles": ("reporting",)},
+        {"active_role": True},
+    ):
+        assert plan_grants(SITES, changed(**values)).fingerprint != same.fingerprint, values
     other = changed(digest=SecretStr(native_digest(OTHER)))
     assert plan_grants(SITES, other).fingerprint != same.fingerprint
 
