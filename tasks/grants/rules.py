@@ -140,7 +140,8 @@ def refuse_server(server: ServerFacts) -> None:
         raise PlanRefused("the database server is read-only", "Register the server that takes writes")
     if server.follows:
         raise PlanRefused(
-            "the database server replicates from another one", "Register the one that it replicates from"
+            "the database server is set up to replicate from another one",
+            "Register that one. If this one took over from it for good, RESET REPLICA ALL here",
         )
     if server.galera and server.galera != "Primary/Synced":
         raise PlanRefused(

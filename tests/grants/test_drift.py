@@ -68,6 +68,9 @@ def without_rights() -> GrantFacts:
         (with_account(DONE, "a_b", "10.0.0.9", managed=True), ["STALE_HOST"]),
         (with_account(DONE, "a_b", "10.0.0.9"), ["ADOPTION_REQUIRED"]),
         (with_account(DONE, "other", "%"), []),
+        (with_right(DONE, Account("PUBLIC", ""), "a%", "SELECT"), ["BROADER"]),
+        (with_right(DONE, Account("PUBLIC", ""), "test\\_%", "SELECT"), []),
+        (with_right(DONE, Account("reporting", ""), "a%", "SELECT"), []),
         (with_right(with_account(DONE, "", "%"), Account("", "%"), "a%", "SELECT"), ["BROADER"]),
     ],
 )

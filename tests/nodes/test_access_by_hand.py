@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from blocks import Cluster, DatabaseServer
 from flows.reconcile_grants import reconcile_grants
@@ -156,6 +157,11 @@ def test_what_a_replica_lacks_is_shown_and_fails_the_run(
     database = visited.site.credentials().database.replace("_", "\\_")
     right = f"SELECT ON `{database}`.*"
     try:
+        # One that cannot be read is none that has everything, also where nothing is to be done.
+        wrong = {**admin, "admin_password": SecretStr("not-this-one")}
+        saved(DatabaseServer(host=replica.database.host, **wrong), "access-db2")
+        assert "access-db2" in fail(reconcile_grants, site=visited.site, dry_run=True)
+        saved(DatabaseServer(host=replica.database.host, **admin), "access-db2")
         change_nothing(reconcile_grants, site=visited.site)
         root_sql("db2", f"SET sql_log_bin = 0; REVOKE {right} FROM {visited.account}")
         said = fail(reconcile_grants, site=visited.site)

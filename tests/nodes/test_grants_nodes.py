@@ -226,7 +226,7 @@ def test_a_replica_that_was_stopped_is_no_writer_and_our_account_sees_that(
     try:
         facts = plain_facts(there)
         assert (facts.server.follows, facts.server.shows_source) == (True, True)
-        with pytest.raises(PlanRefused, match="replicates from another one"):
+        with pytest.raises(PlanRefused, match="set up to replicate"):
             plan_grants([access_named(NAME, "10.9.9.9")], facts)
     finally:
         root_sql("db2", "SET GLOBAL read_only = 1; START SLAVE")
