@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from blocks import Cluster, WebServer
 from flows.add_node import add_node
@@ -131,7 +132,7 @@ def test_the_servers_that_stay_get_the_right_spelling_before_the_other_one_is_ta
             f"GRANT {ALL} ON `{database}`.* TO `{user}`@`{host}`; "
             f"REVOKE {ALL} ON `{escaped}`.* FROM `{user}`@`{host}`",
         )
-    mighty = {"admin_user": bed.db_admin_user, "admin_password": bed.db_admin_password}
+    mighty = {"admin_user": bed.db_admin_user, "admin_password": SecretStr(bed.db_admin_password)}
     saved(shop.database.model_copy(update=mighty), shop.database.name)
     try:
         succeed(remove_node, target=the_cluster(), server="web2")
