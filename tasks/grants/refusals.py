@@ -14,9 +14,10 @@ class StatementsRefused(PackmasterError):  # noqa: N818 - reads as the verdict i
     """Several things went wrong with one server's grants; what they did not concern was done."""
 
     def __init__(self, server: str, reasons: tuple[str, ...]) -> None:
-        lines = [*reasons[:_TOLD]]
+        # Where many hosts are reported, only the first line of each is shown.
+        lines = [f"{reasons[0]} (1 of {len(reasons)} refusals; all else was done)", *reasons[1:_TOLD]]
         lines += [f"and {len(reasons) - _TOLD} more"] if len(reasons) > _TOLD else []
-        super().__init__("\n".join([f"{server}: {len(reasons)} refusals, all else was done:", *lines]))
+        super().__init__("\n".join(lines))
         self.server = server
         self.reasons = reasons
 
