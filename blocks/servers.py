@@ -190,6 +190,11 @@ class DatabaseServer(InventoryBlock):
         readers = [DatabaseServer.get(name, f"database server {self.name}") for name in self.replicas]
         return replace(self._alone(), readers=tuple(reader._alone() for reader in readers))
 
+    @property
+    def endpoint(self) -> str:
+        """Where it is, whether its replicas are registered or not."""
+        return self._alone().endpoint
+
     def _alone(self) -> Database:
         return Database(
             name=self.name,

@@ -6,30 +6,31 @@ Every flow that gives or takes database access goes through here, so that there 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
 from prefect import unmapped
 from prefect.utilities.annotations import quote
 
-from blocks import DatabaseServer, Site
+from blocks import Site
 from flows.gather import gather
+from flows.serving import Serving, by_database
 from tasks.errors import PlanRefused
 from tasks.fleet import Database, Node
 from tasks.grants import (
     Budget,
     BudgetExceeded,
-    GrantDrift,
     GrantFacts,
     GrantPlan,
+    Policy,
     Sightings,
     SiteAccess,
     check_logins,
     check_replica,
     find_addresses,
-    find_drift,
     give_access,
     plan_grants,
+    plan_with,
     read_grants,
     sight,
     take_access_back,
@@ -45,19 +46,11 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
-    """A site and the nodes that serve it; `complete` when these are all of them."""
-
-    site: Site
-    nodes: tuple[Node, ...]
-    complete: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class Access:
     """Who may reach one database server, and what has to be done for it.
 
-    `serving` maps each site to the nodes that are to log in; `actual` is what was planned from.
+    `serving` maps each site to the nodes that are to log in; it was planned from `actual`, and `thorough`
+    says that every stored password was looked at.
     """
 
     server: Database
@@ -66,6 +59,7 @@ class Access:
     actual: GrantFacts
     sightings: Sightings
     serving: Mapping[str, tuple[Node, ...]]
+    thorough: bool = False
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -73,9 +67,9 @@ class Access:
         return tuple({node.name: node for nodes in self.serving.values() for node in nodes}.values())
 
     @property
-    def drift(self) -> GrantDrift:
-        """How the server differs from what is desired, for a table and a matrix."""
-        return find_drift(self.desired, self.actual)
+    def narrowed(self) -> frozenset[str]:
+        """The sites that have rights which are too many, and may reach what is not theirs until these go."""
+        return frozenset(step.site for step in self.plan.removals if step.kind == "revoke")
 
     @property
     def troubles(self) -> Outcomes:
@@ -106,16 +100,18 @@ def plan_serving(
     adopt: bool = False,
     budget: Budget | None = None,
     grace: bool = False,
+    thorough: bool = False,
     to_the_end: bool = False,
 ) -> tuple[tuple[Access, ...], Outcomes]:
     """Plan the access of sites that may be on different nodes and different database servers.
 
     The outcomes are what could not be read or must not be done. Of a site of which a node was not observed
-    nothing is dropped; when more would be dropped than `budget` allows, nothing is. Raises PlanRefused where
-    nothing of a server's sites can be planned; with `to_the_end` that is an outcome, too.
+    nothing is dropped, and nothing when it is more than `budget` allows. `thorough` looks at every stored
+    password, however many there are. Raises PlanRefused where nothing of a server's sites can be planned;
+    with `to_the_end` that is an outcome, too.
     """
     found, unread = list[Access](), Outcomes()
-    for server, here in _by_database(serving):
+    for server, here in by_database(serving):
         nodes = {node.name: node for each in here for node in each.nodes}
         asked = gather("find addresses", find_addresses.map(list(nodes.values()), unmapped(server)))
         sightings = sight(asked.seen, list(nodes))
@@ -124,14 +120,16 @@ def plan_serving(
         unread = unread + asked.unread + grants.unread
         if not grants.seen or not asked.seen:
             continue
+        deep = thorough or len(desired) <= _THOROUGH_SITES
+        policy = Policy(True, adopt, budget or Budget(), grace, deep)
         try:
-            plan, refused = _plan_within(budget or Budget(), desired, grants.seen[server.name], adopt, grace)
+            plan, refused = _plan_within(policy, desired, grants.seen[server.name])
         except PlanRefused as refusal:
             if not to_the_end:
                 raise
             plan, refused = GrantPlan(refused=(str(refusal),)), Outcomes()
         names = {each.site.uri: tuple(n for n in each.nodes if n.name in asked.seen) for each in here}
-        found.append(Access(server, desired, plan, grants.seen[server.name], sightings, names))
+        found.append(Access(server, desired, plan, grants.seen[server.name], sightings, names, deep))
         unread = unread + found[-1].troubles + refused
     return tuple(found), unread
 
@@ -141,9 +139,9 @@ def open_access(
 ) -> Outcomes:
     """Every site's database exists, and its credentials work from every node that serves it, and there alone.
 
-    Logins are tried from all nodes or from those named, and with `only_changed` for the sites that something
-    was done for. Where one is refused, what is stored of the passwords is looked at and put right, and the
-    logins are tried once more.
+    Where the plan takes rights away, that they reach nothing else is for `close_access`. Logins are tried
+    from all nodes or from those named, and with `only_changed` for the sites that something was done for. If
+    one is refused, what is stored of the passwords is put right, and the logins are tried once more.
     """
     outcomes = Outcomes()
     for access in found:
@@ -155,25 +153,31 @@ def open_access(
             continue
         outcomes += check_replicas(access)
         sites = access.plan.sites if only_changed else None
-        checked = log_in_everywhere(access, sites, nodes)
+        checked = log_in_everywhere(access, sites, nodes, wide=access.narrowed)
         if checked.failed and (repaired := repair_passwords(access)):
             outcomes += repaired
-            checked = log_in_everywhere(access, sites, nodes)
+            checked = log_in_everywhere(access, sites, nodes, wide=access.narrowed)
         outcomes += checked
     return outcomes
 
 
 def log_in_everywhere(
-    access: Access, sites: Collection[str] | None = None, nodes: Collection[str] | None = None
+    access: Access,
+    sites: Collection[str] | None = None,
+    nodes: Collection[str] | None = None,
+    *,
+    wide: Collection[str] = (),
 ) -> Outcomes:
-    """Every node has logged in as each site that it serves, and was let into its own database alone."""
+    """Every node has logged in as each site that it serves; but for those in `wide`, into that one alone."""
     needed = [
         (node, access.accesses_of(node, sites))
         for node in access.nodes
         if nodes is None or node.name in nodes
     ]
     tasks = [
-        check_logins.submit(node, access.server, _as_is(accesses)) for node, accesses in needed if accesses
+        check_logins.submit(node, access.server, _as_is(accesses), _as_is(wide))
+        for node, accesses in needed
+        if accesses
     ]
     return join_outcomes(tasks)
 
@@ -203,11 +207,18 @@ def check_replicas(access: Access) -> Outcomes:
 
 
 def close_access(found: Iterable[Access]) -> Outcomes:
-    """What no node needs any more is taken back; only after everything else worked."""
+    """What no node needs any more is taken back; only after everything else worked.
+
+    The sites that had too many rights still reach their databases, and now these alone.
+    """
     leaving = [access for access in found if access.plan.removals]
-    return join_outcomes(
+    outcomes = join_outcomes(
         [take_access_back.submit(a.server, _as_is(a.desired), _as_is(a.plan)) for a in leaving]
     )
+    for access in leaving:
+        if access.narrowed and access.server.name not in outcomes.failed_hosts:
+            outcomes += log_in_everywhere(access, access.narrowed)
+    return outcomes
 
 
 def _as_is(value: T) -> T:
@@ -216,25 +227,13 @@ def _as_is(value: T) -> T:
 
 
 def _plan_within(
-    budget: Budget, desired: Sequence[SiteAccess], actual: GrantFacts, adopt: bool, grace: bool
+    policy: Policy, desired: Sequence[SiteAccess], actual: GrantFacts
 ) -> tuple[GrantPlan, Outcomes]:
-    thorough = len(desired) <= _THOROUGH_SITES
     try:
-        plan = plan_grants(
-            desired, actual, drop_stale=True, adopt=adopt, budget=budget, grace=grace, thorough=thorough
-        )
+        return plan_with(policy, desired, actual), Outcomes()
     except BudgetExceeded as exceeded:
-        plan = plan_grants(desired, actual, adopt=adopt, thorough=thorough)
+        plan = plan_with(replace(policy, drop_stale=False), desired, actual)
         return plan, Outcomes((Outcome("controller", "plan grants", error=str(exceeded)),))
-    return plan, Outcomes()
-
-
-def _by_database(serving: Sequence[Serving]) -> list[tuple[Database, list[Serving]]]:
-    servers: dict[str, DatabaseServer] = {each.site.database.name: each.site.database for each in serving}
-    return [
-        (server.database(), [each for each in serving if each.site.database.name == name])
-        for name, server in sorted(servers.items())
-    ]
 
 
 def _access_of(serving: Serving, sightings: Sightings) -> SiteAccess:

@@ -20,12 +20,13 @@ from typing import Literal
 from prefect.client.schemas.objects import State
 
 from blocks import Cluster, DatabaseServer, Pack, Site, WebServer
-from flows.access import Access, Serving, close_access, open_access, plan_serving
+from flows.access import Access, close_access, open_access, plan_serving
 from flows.gather import gather
 from flows.locks import hold
 from flows.operation import operation
 from flows.publish import announce, conclude, publish_plan, publish_table
 from flows.registry import list_sites
+from flows.serving import find_databases, serve
 from tasks.errors import Drift, PlanRefused
 from tasks.fleet import Target
 from tasks.grants import Budget, GrantDrift, find_drift, find_unregistered, read_grants
@@ -70,25 +71,34 @@ def reconcile_grants(
         fail_on_drift: End as failed when anything differed, also where it was repaired.
         dry_run: Only show what differs and what would be done.
     """
-    databases = {
-        each.database.name: each.database.database() for each in choose(site, target, database).sites
-    }
+    databases, _ = find_databases(choose(site, target, database).sites)
     with hold(Target("grants", ()), *databases.values()):
         # Again: whoever held the locks until now may have changed a site, or who serves it.
         scope = choose(site, target, database)
-        serving = [each for each in serve(scope.sites) if each.site.database.name in databases]
+        known, unknown = serve(scope.sites)
+        serving = [each for each in known if each.site.database.name in databases]
         budget = None if drops is None else Budget(accounts=drops, percent=0)
-        found, outcomes = plan_serving(serving, adopt=adopt, budget=budget, to_the_end=True)
-        drift = publish_drift(scope, found)
+        # Without logins, only what is stored tells that a password is another.
+        found, outcomes = plan_serving(serving, adopt=adopt, budget=budget, thorough=dry_run, to_the_end=True)
+        drift, silent = publish_drift(scope, found)
+        outcomes += unknown + silent
         publish_plan(f"grants of {scope.name}", *(access.plan for access in found))
         if not dry_run:
             done = repair(found, only_changed=logins == "changed")
             outcomes += done
             announce_repaired(found, done)
     state = conclude(f"grants of {scope.name}", outcomes)
-    if fail_on_drift and drift:
-        raise Drift(f"{len(drift.rows)} difference(s): {drift.summary}; see the drift table")
+    if fail_on_drift:
+        refuse_differences(found, drift)
     return state
+
+
+def refuse_differences(found: Sequence[Access], drift: GrantDrift) -> None:
+    """Raise Drift where something differed, or was to be done although nothing in the table says why."""
+    if drift:
+        raise Drift(f"{len(drift.rows)} difference(s): {drift.summary}; see the drift table")
+    if planned := [access.server.name for access in found if access.plan]:
+        raise Drift(f"there is something to do on {', '.join(planned)}; see the plan")
 
 
 def choose(
@@ -118,22 +128,16 @@ def find_users(sites: Iterable[Site]) -> dict[str, frozenset[str]]:
     """The users of the sites on each database server; one server may be registered under several names."""
     users: dict[str, set[str]] = {}
     for site in sites:
-        users.setdefault(site.database.database().endpoint, set()).add(site.credentials().user)
+        users.setdefault(site.database.endpoint, set()).add(site.credentials().user)
     return {endpoint: frozenset(names) for endpoint, names in users.items()}
 
 
-def serve(sites: Sequence[Site]) -> list[Serving]:
-    """Each site with the nodes that serve it, as they are registered now."""
-    platforms = {site.platform.name: site.platform for site in sites}
-    nodes = {name: platform.resolve().nodes for name, platform in platforms.items()}
-    return [Serving(site, nodes[site.platform.name]) for site in sites]
-
-
-def publish_drift(scope: Scope, found: Sequence[Access]) -> GrantDrift:
-    """Show the matrix, then the rows, and tell other systems; returns everything that differs."""
-    drifts = {
+def publish_drift(scope: Scope, found: Sequence[Access]) -> tuple[GrantDrift, Outcomes]:
+    """Show the matrix, then the rows, and tell other systems; everything that differs, and silent readers."""
+    looked = {
         access.server.name: find_all(access, scope.users.get(access.server.endpoint)) for access in found
     }
+    drifts = {name: drift for name, (drift, _) in looked.items()}
     nodes = list(dict.fromkeys(node for access in found for node, _ in access.sightings.nodes))
     matrix = [row for access in found for row in show_matrix(access, drifts[access.server.name], nodes)]
     rows = [
@@ -147,14 +151,19 @@ def publish_drift(scope: Scope, found: Sequence[Access]) -> GrantDrift:
     for name, drift in drifts.items():
         if drift:
             announce("grants.drift", name, {"scope": scope.name, "drift": drift.summary})
-    return total
+    return total, sum((silent for _, silent in looked.values()), Outcomes())
 
 
-def find_all(access: Access, users: Collection[str] | None) -> GrantDrift:
-    """Every difference on the server, what its readers lack, and accounts of ours of none of the `users`."""
+def find_all(access: Access, users: Collection[str] | None) -> tuple[GrantDrift, Outcomes]:
+    """Every difference on the server, what its readers lack, and accounts of ours of none of the `users`.
+
+    A reader that could not be read is a failed Outcome: what it lacks nobody knows.
+    """
     readers = gather("read grants", [read_grants.submit(reader) for reader in access.server.readers])
-    drift = find_drift(access.desired, access.actual, readers.seen)
-    return drift if users is None else drift + find_unregistered(users, access.actual)
+    drift = find_drift(access.desired, access.actual, readers.seen, thorough=access.thorough)
+    if users is not None:
+        drift += find_unregistered(users, access.actual)
+    return drift, readers.unread
 
 
 def show_matrix(access: Access, drift: GrantDrift, nodes: Sequence[str]) -> list[dict[str, str]]:

@@ -9,7 +9,8 @@ Effect: the server is taken off the list, so that no other flow counts on it; th
 Rollback: add-node.
 Safe to re-run? Yes, at any point and after a kill, also when it is off the list already.
 3 a.m.: a server that does not answer is taken off the list and off the databases all the same. The run ends
-    as failed and says what is left on the server: when it is back, run this again.
+    as failed and says what is left on the server: when it is back, run this again. Where a member that stays
+    cannot log in to a database, nothing is taken back there: run reconcile-grants, then this again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass, replace
 from prefect.client.schemas.objects import State
 
 from blocks import Cluster, Pack, Platform, Site
-from flows.access import close_access, plan_access
+from flows.access import close_access, open_access, plan_access
 from flows.convergence import serve_everywhere
 from flows.gather import gather
 from flows.locks import hold
@@ -124,7 +125,10 @@ def carry_out(leaving: Leaving, web: WebPlan | None) -> Outcomes:
 
 
 def take_grants_back(leaving: Leaving) -> Outcomes:
-    """No site's account of the server is left, as far as the other members are known."""
+    """No site's account of the server is left, as far as the other members are known and have their access.
+
+    What the members lack is given first: what is too much may be all that lets one of them in.
+    """
     if not leaving.sites:
         return Outcomes()
     members = leaving.staying
@@ -135,4 +139,8 @@ def take_grants_back(leaving: Leaving) -> Outcomes:
     # One account of every site goes, and that is meant: however large a part of all accounts it is.
     everything = Budget(percent=100)
     access, unread = plan_access(alive.nodes, leaving.sites, complete=alive == members, budget=everything)
-    return silent + unread + close_access(access)
+    outcomes = silent + unread
+    for each in access:
+        given = open_access([each], only_changed=True)
+        outcomes += given if given.failed else given + close_access([each])
+    return outcomes

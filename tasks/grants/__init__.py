@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 
 from prefect import get_run_logger
@@ -13,8 +13,8 @@ from tasks.grants.budget import Budget, BudgetExceeded
 from tasks.grants.connection import open_admin
 from tasks.grants.discover import NodeAddresses, Sightings, discover_client_addresses, sight
 from tasks.grants.drift import GrantDrift, find_drift, find_unregistered
-from tasks.grants.grant_plan import GrantPlan
-from tasks.grants.plan import plan_grants
+from tasks.grants.grant_plan import GrantPlan, Policy
+from tasks.grants.plan import plan_grants, plan_with
 from tasks.grants.replicas import wait_for_replica
 from tasks.grants.rotate import Rotation, apply_rotation, plan_password_rotation, verify_refused
 from tasks.grants.rotation import RotationPlan
@@ -39,6 +39,7 @@ __all__ = [
     "GrantDrift",
     "GrantFacts",
     "GrantPlan",
+    "Policy",
     "RemovedAccess",
     "Rotation",
     "RotationPlan",
@@ -56,6 +57,7 @@ __all__ = [
     "give_access",
     "plan_grants",
     "plan_password_rotation",
+    "plan_with",
     "read_grants",
     "retire_old_password",
     "sight",
@@ -92,9 +94,11 @@ def check_login(node: Node, database: Database, access: SiteAccess) -> Outcome:
 
 
 @host_task("check logins", run_name="log in to {database.name} from {node.name}")
-def check_logins(node: Node, database: Database, accesses: Sequence[SiteAccess]) -> Outcome:
-    """Every site's credentials work from the node, in its own database and in no sibling's."""
-    return verify_logins(node, database, accesses)
+def check_logins(
+    node: Node, database: Database, accesses: Sequence[SiteAccess], wide: Collection[str] = ()
+) -> Outcome:
+    """Every site's credentials work from the node, in its own database and, but for `wide`, in no other."""
+    return verify_logins(node, database, accesses, wide)
 
 
 @host_task("check replica", run_name="check grants on {replica.name}")

@@ -11,7 +11,7 @@ from typing import Any
 import pymysql
 from pymysql.connections import Connection
 
-from tasks.errors import Drift, PlanRefused, Unreachable
+from tasks.errors import AccessDenied, CommandFailed, Drift, PlanRefused, Unreachable
 from tasks.fleet import Database
 from tasks.grants.compare import compare, sites_of
 from tasks.grants.connection import error_code, error_of, open_admin, translated
@@ -21,6 +21,7 @@ from tasks.grants.facts import read_grant_facts
 from tasks.grants.grant_plan import GrantPlan, fingerprint_of
 from tasks.grants.journal import Journal
 from tasks.grants.plan import plan_with
+from tasks.grants.refusals import Refusals, raise_all
 from tasks.grants.sessions import end_sessions, end_sessions_on_reader
 from tasks.grants.statements import needs_password, shown, statement_of
 from tasks.grants.values import STAGING_HOST, Desired, GrantFacts, GrantStep
@@ -91,28 +92,33 @@ def apply_grants(
 ) -> tuple[GrantStep, ...]:
     """Make `plan` true under the server's lock and return the steps that were run; `tell` hears of each.
 
-    Additions first: logins are verified before a second call with `removals` takes anything away. The facts
-    are read again under the lock, and when they are not those of the plan, it is made again: what another
-    run, or an earlier attempt of this one, has done already is not done twice. Afterwards they are read once
-    more. Raises PlanRefused when something is now needed that was not in `plan` (nothing was done), or may
-    not be done any more (the rest was done), and Drift when what was done did not make the plan true.
+    Additions first: logins are verified before a second call with `removals` takes anything away, and from
+    a site that still lacks something it takes nothing. The facts are read again under the lock, and when they
+    are not those of the plan, it is made again: what another run, or an earlier attempt of this one, has done
+    already is not done twice. Afterwards they are read once more.
+
+    A statement that the server refuses keeps its account's later ones from being run, and nobody else's. The
+    errors come at the end, as StatementsRefused where there are several: what was refused; PlanRefused for
+    what may not be done yet or any more; Drift when what was done did not make the plan true. At once raises
+    Unreachable, and PlanRefused when something is now needed that was not in `plan` (nothing was done).
     """
     with closing(open_admin(database)) as connection, locked(connection, database.name):
         facts = read_facts_for(connection, database.name, desired if removals else ())
         now = _plan_again(database, desired, plan, facts)
         journal, secrets = Journal(database.name, tell), Secrets(desired, facts)
+        steps = now.safe_removals if removals else now.additions
         try:
-            _run(connection, database, now.removals if removals else now.additions, facts, journal, secrets)
+            refusals = _run(connection, database, steps, facts, journal, secrets)
         finally:
             journal.close()
         if journal.steps:
             facts = read_facts_for(connection, database.name, desired if removals else ())
             left = plan_with(plan.policy, desired, facts)
             # What was locked may be dropped from now on, which is for another run.
-            if missed := [step for step in left.steps if step in journal.steps]:
-                raise Drift(f"{database.name}: after all was run, this is still to do: {shown(missed[0])}")
-    if surprises := set(now.refused) - set(plan.refused):
-        raise PlanRefused(f"{database.name}: {'; '.join(sorted(surprises))}")
+            if missed := [s for s in left.steps if s in journal.steps and not refusals.stop(s)]:
+                why = f"after all was run, this is still to do: {shown(missed[0])}"
+                refusals.errors.append(Drift(f"{database.name}: {why}"))
+    raise_all(database.name, [*refusals.errors, *_left_undone(database.name, plan, now, removals=removals)])
     return tuple(journal.steps)
 
 
@@ -123,22 +129,50 @@ def _run(
     facts: GrantFacts,
     journal: Journal,
     secrets: Secrets,
-) -> None:
-    """Every step was run; sessions of accounts that leave ended when these were locked, before any drop."""
+) -> Refusals:
+    """Run every step that does not depend on a refused one, and return the refusals.
+
+    Sessions of accounts that leave are ended when these are locked, before any drop.
+    """
+    refusals = Refusals()
+    leaving = {step.account for step in steps if step.account and step.kind in _LEAVING}
 
     def end_all() -> None:
-        journal.note_sessions(end_sessions(connection, leaving, facts, database.name))
-        for reader in database.readers:
-            journal.note_sessions(end_sessions_on_reader(reader, leaving, facts))
+        gone = [step for step in steps if step.account in leaving and not refusals.stop(step)]
+        accounts = {step.account for step in gone if step.account}
+        try:
+            journal.note_sessions(end_sessions(connection, accounts, facts, database.name))
+            for reader in database.readers:
+                journal.note_sessions(end_sessions_on_reader(reader, accounts, facts))
+        except (AccessDenied, CommandFailed) as refused:
+            refusals.add(gone, refused)
 
-    leaving = {step.account for step in steps if step.account and step.kind in _LEAVING}
-    for step in steps:
-        if leaving and step.kind in _DROPS:
+    ended = not leaving
+    for step in journal.ahead(steps):
+        if not ended and step.kind in _DROPS:
             end_all()
-            leaving = set()
-        journal.note(step, changed=apply_step(connection, step, secrets, journal.server))
-    if leaving:
+            ended = True
+        if refusals.stop(step):
+            journal.note_skipped(step)
+            continue
+        try:
+            journal.note(step, changed=apply_step(connection, step, secrets, journal.server))
+        except (AccessDenied, CommandFailed) as refused:
+            journal.note_refused(step, refused)
+            refusals.add([step], refused)
+    if not ended:
         end_all()
+    return refusals
+
+
+def _left_undone(server: str, plan: GrantPlan, now: GrantPlan, *, removals: bool) -> Iterator[PlanRefused]:
+    if surprises := set(now.refused) - set(plan.refused):
+        yield PlanRefused(f"{server}: {'; '.join(sorted(surprises))}")
+    if removals and (kept := sorted({step.site for step in now.removals} & now.unready)):
+        yield PlanRefused(
+            f"{server}: {', '.join(kept)} lacks what it should have, so nothing was taken from it",
+            "Run reconcile-grants, which gives first",
+        )
 
 
 def read_facts_for(connection: Connection[Any], server: str, desired: Sequence[Desired]) -> GrantFacts:

@@ -71,15 +71,20 @@ class GrantDrift:
 
 
 def find_drift(
-    desired: Sequence[Desired], actual: GrantFacts, replicas: Mapping[str, GrantFacts] | None = None
+    desired: Sequence[Desired],
+    actual: GrantFacts,
+    replicas: Mapping[str, GrantFacts] | None = None,
+    *,
+    thorough: bool = False,
 ) -> GrantDrift:
     """Return every difference between the accesses in `desired` and what the server has.
 
     `replicas` are the facts of its other nodes by their names: what is missing there although it is right on
-    `actual` is REPLICA_MISSING. Pure; the passwords in `desired` are not in the result.
+    `actual` is REPLICA_MISSING. `thorough` computes every salted digest, as in `plan_grants`: otherwise the
+    same wrong one at all of a site's hosts is not seen. Pure; no password is in the result.
     """
     sites = sites_of(desired)
-    found = compare(sites, actual)
+    found = compare(sites, actual, thorough=thorough)
     rows = [*_differences(found, actual), *_databases(sites, actual), *_besides(sites, actual)]
     rows += find_exposure(sites, actual)
     for name, facts in sorted((replicas or {}).items()):

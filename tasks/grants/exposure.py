@@ -38,6 +38,10 @@ DriftKind = Literal[
 ]
 
 
+# As MariaDB stores what is granted TO PUBLIC; its roles have no host either.
+PUBLIC = Account("PUBLIC", "")
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class DriftRow:
     """One difference. `host` is the address that it is about, empty where it is about the whole site."""
@@ -67,6 +71,7 @@ def find_exposure(sites: Sequence[SiteAccess], actual: GrantFacts) -> Iterator[D
     """Yield SHADOWED where another account or row decides than the planned one, and BROADER for rights on a
     site's database that are not bound to one address; nothing where only exact accounts exist.
     """
+    yield from _public(sites, actual)
     users = {access.user for access in sites} | {""}
     broad = {
         there.account for there in actual.accounts if there.account.user in users and is_broad(there.account)
@@ -92,6 +97,17 @@ def find_exposure(sites: Sequence[SiteAccess], actual: GrantFacts) -> Iterator[D
             yield from _broader(access, relevant[access.user], actual)
             for host in sorted(access.hosts):
                 yield from _shadowed(access, host, relevant[access.user], actual)
+
+
+def _public(sites: Sequence[SiteAccess], actual: GrantFacts) -> Iterator[DriftRow]:
+    """What MariaDB lets every account do, whoever it belongs to: no account of its own stands for it."""
+    given = [row for row in actual.rights if row.account == PUBLIC and actual.server.kind == "mariadb"]
+    for access in sites if given else ():
+        database = stored_name(access.database, actual.server)
+        for row in given:
+            if pattern_matches(row.pattern, database, actual.server):
+                detail = f"every account may {', '.join(sorted(row.privileges))} on {row.pattern!a}"
+                yield DriftRow(access.site, "BROADER", "PUBLIC", detail)
 
 
 def _broader(access: SiteAccess, there: _Relevant, actual: GrantFacts) -> Iterator[DriftRow]:

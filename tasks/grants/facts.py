@@ -8,12 +8,13 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+import pymysql
 from pydantic import SecretStr
 from pymysql.connections import Connection
 
 from tasks.errors import PlanRefused
 from tasks.grants import queries
-from tasks.grants.connection import translated
+from tasks.grants.connection import error_code, translated
 from tasks.grants.rules import refuse_cut_off
 from tasks.grants.values import (
     MARKER_ROLE,
@@ -168,10 +169,22 @@ def read_grant_facts(connection: Connection[Any], server: str) -> GrantFacts:
 def _read_server(ask: Ask) -> tuple[ServerFacts, Account]:
     ((version, comment, me),) = ask(queries.HEAD)
     about = parse_server(version, comment, _mapping(ask(queries.VARIABLES)), _mapping(ask(queries.STATUS)))
-    if about.kind == "mysql":
-        about = replace(about, follows=ask(queries.MYSQL_FOLLOWS)[0][0] > 0)
     user, _, host = text_of(me).rpartition("@")
-    return about, Account(user, host)
+    return see_source(ask, about), Account(user, host)
+
+
+def see_source(ask: Ask, about: ServerFacts) -> ServerFacts:
+    """Say whether the server is set up to replicate, also while that is stopped: it goes on some day."""
+    if about.kind == "mysql":
+        return replace(about, follows=ask(queries.MYSQL_FOLLOWS)[0][0] > 0)
+    if about.cut_off:
+        return about  # it answers nothing else
+    try:
+        return replace(about, follows=bool(ask(queries.MARIADB_FOLLOWS)))
+    except pymysql.MySQLError as error:
+        if error_code(error) != 1227:  # without REPLICA MONITOR
+            raise
+        return replace(about, shows_source=False)
 
 
 def _read_accounts(ask: Ask, about: ServerFacts, flags: list[str]) -> tuple[tuple[AccountFacts, ...], bool]:
@@ -222,11 +235,9 @@ def _mapping(rows: Iterable[Row]) -> dict[str, str]:
 
 def text_of(value: object) -> str:
     """Return a value as text, however the server's column gives it; nothing for NULL."""
-    if isinstance(value, str):
-        return value
-    return (
-        value.decode("utf-8", "replace") if isinstance(value, bytes) else "" if value is None else str(value)
-    )
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return "" if value is None else str(value)
 
 
 def _refuse_blind_reader(me: Account, accounts: tuple[AccountFacts, ...], server: str) -> None:

@@ -65,6 +65,16 @@ class GrantPlan:
         return tuple(step for step in self.steps if step.removes)
 
     @property
+    def unready(self) -> frozenset[str]:
+        """The sites that still lack something: to take from one of them now could be to take all it has."""
+        return frozenset(step.site for step in self.additions if step.site)
+
+    @property
+    def safe_removals(self) -> tuple[GrantStep, ...]:
+        """The removals of the sites that have all that they should have."""
+        return tuple(step for step in self.removals if step.site not in self.unready)
+
+    @property
     def sites(self) -> frozenset[str]:
         """The sites that something is done for."""
         return frozenset(step.site for step in self.steps if step.site)
@@ -99,7 +109,8 @@ def fingerprint_of(desired: Sequence[Desired], actual: GrantFacts) -> str:
     names = {stored_name(access.database, actual.server) for access in desired}
     sets = {row.privileges: " ".join(sorted(row.privileges)) for row in actual.rights}
     accounts = sorted(
-        f"{f.account} {f.managed} {f.locked} {f.plugin} {len(f.others)} {f.digest.get_secret_value()}"
+        f"{f.account} {f.managed} {f.locked} {f.plugin} {len(f.others)} {f.digest.get_secret_value()} "
+        f"{sorted(f.privileges)} {f.roles} {f.active_role}"
         for f in actual.accounts
         if f.account.user in users
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from tasks.grants.statements import shown
 from tasks.grants.values import GrantStep
@@ -11,9 +11,10 @@ _LINES_AT_ONCE = 100
 
 
 class Journal:
-    """Tells `tell` every statement, a hundred in one message where there are many.
+    """Tells `tell` every statement before it is run, a hundred in one message where there are many.
 
-    To be closed in the end, also of a run that fails: what was run is told even then.
+    So one that was run is told of even when the run is killed the moment after; what did not happen as it was
+    told, follows. To be closed in the end, also of a run that fails.
     """
 
     def __init__(self, server: str, tell: Callable[[str], None]) -> None:
@@ -22,13 +23,29 @@ class Journal:
         self._lines: list[str] = []
         self.steps: list[GrantStep] = []
 
+    def ahead(self, steps: Sequence[GrantStep]) -> Iterator[GrantStep]:
+        """Yield the steps in order, each one told of."""
+        for start in range(0, len(steps), _LINES_AT_ONCE):
+            self.close()
+            some = steps[start : start + _LINES_AT_ONCE]
+            lines = (shown(step) for step in some)
+            self._tell("\n".join([f"{self.server}: {len(some)} statement(s) to be run", *lines]))
+            yield from some
+
     def note(self, step: GrantStep, *, changed: bool) -> None:
         """Take down that `step` was run; one that had no effect left to have changed nothing."""
-        self._lines.append(shown(step) + ("" if changed else " -- was so already"))
         if changed:
             self.steps.append(step)
-        if len(self._lines) >= _LINES_AT_ONCE:
-            self.close()
+        else:
+            self._lines.append(f"was so already: {shown(step)}")
+
+    def note_refused(self, step: GrantStep, why: Exception) -> None:
+        """Take down that the server refused `step`, in its words."""
+        self._lines.append(f"refused: {shown(step)}: {why}")
+
+    def note_skipped(self, step: GrantStep) -> None:
+        """Take down that `step` was not run, because of one that was refused."""
+        self._lines.append(f"not run: {shown(step)}")
 
     def note_sessions(self, ended: int) -> None:
         """Take down how many sessions of accounts that leave were ended."""
@@ -38,5 +55,5 @@ class Journal:
     def close(self) -> None:
         """Everything that was taken down has been told."""
         if self._lines:
-            self._tell("\n".join([f"{self.server}: {len(self._lines)} statement(s)", *self._lines]))
+            self._tell("\n".join([f"{self.server}: of these statements", *self._lines]))
         self._lines = []

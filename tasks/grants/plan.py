@@ -10,6 +10,7 @@ from tasks.grants.compare import Comparison, compare, sites_of
 from tasks.grants.exposure import find_exposure
 from tasks.grants.grant_plan import GrantPlan, Policy, fingerprint_of
 from tasks.grants.rules import (
+    find_owners,
     is_protected,
     owned_patterns,
     refuse_clashes,
@@ -32,8 +33,8 @@ from tasks.grants.values import (
     SiteAccess,
 )
 
-# Phases: nobody loses access before everybody who should have it has it. A database comes after its grants,
-# so that one that exists while none of our accounts may use it can only be somebody else's.
+# Phases: nobody loses access before everybody who should have it has it. A database comes after the accounts
+# that use it, so that one that exists while its user has no account of ours can only be somebody else's.
 _ORDER = {"create role": 0, "mark": 2, "alter": 2, "unlock": 2, "grant": 3, "create database": 4}
 _REMOVAL_ORDER = {"revoke": 5, "lock": 6, "drop database": 7, "drop account": 8}
 
@@ -106,7 +107,7 @@ def _refuse(
     strangers: dict[str, list[AccountFacts]] = {}
     for access, facts in (*found.strangers, *((a, f) for a, f in found.stale if is_protected(f))):
         strangers.setdefault(access.site, []).append(facts)
-    patterns = owned_patterns(actual)
+    patterns, owners = owned_patterns(actual), find_owners(actual)
     reasons: dict[str, str] = {}
     everything: tuple[Desired, ...] = (*given, *removed)
     for each in everything:
@@ -117,7 +118,8 @@ def _refuse(
                 refuse_hosts(each)
                 refuse_strangers(each, strangers.get(each.site, ()), adopt=policy.adopt)
             adopts = policy.adopt and isinstance(each, SiteAccess)
-            if stored_name(each.database, actual.server) in actual.databases and not adopts:
+            exists = stored_name(each.database, actual.server) in actual.databases
+            if exists and not adopts and each.user not in owners:
                 refuse_foreign_database(each, patterns.get(each.user, frozenset()), actual.server)
         except PlanRefused as refusal:
             reasons[each.site] = str(refusal)
@@ -212,6 +214,8 @@ def _remove(access: RemovedAccess, actual: GrantFacts) -> Iterator[GrantStep]:
 def _remarks(
     found: Comparison, given: Sequence[SiteAccess], actual: GrantFacts, policy: Policy
 ) -> Iterator[str]:
+    if not actual.server.shows_source:
+        yield f"{actual.me} may not see whether the server is a stopped replica: GRANT REPLICA MONITOR TO it"
     for access, facts in found.stale:
         if not (policy.drop_stale and access.complete):
             yield f"{facts.account} is not at a node that was observed; it is left alone"

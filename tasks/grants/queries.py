@@ -44,6 +44,8 @@ MYSQL_ROLES = (
     "UNION ALL SELECT USER, HOST, DEFAULT_ROLE_USER, 'N', 'Y' FROM mysql.default_roles"
 )
 MYSQL_DYNAMIC = "SELECT USER, HOST, PRIV FROM mysql.global_grants"
+# A row for each server that it is set up to follow, also while it does not. Needs REPLICA MONITOR.
+MARIADB_FOLLOWS = "SHOW ALL SLAVES STATUS"
 MYSQL_FOLLOWS = "SELECT COUNT(*) FROM mysql.slave_master_info WHERE Host <> ''"
 
 # One query for all databases; on MariaDB one over all tables of the server would open every one of them,

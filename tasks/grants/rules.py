@@ -103,6 +103,19 @@ def refuse_strangers(access: Desired, strangers: Sequence[AccountFacts], *, adop
         )
 
 
+def find_owners(actual: GrantFacts) -> frozenset[str]:
+    """Return the users with an account that we finished: the database of their site is ours.
+
+    Whatever it may do there by now, for somebody may have revoked all of it. One that is still being built
+    proves nothing, nor does one that is an administrator's by now.
+    """
+    return frozenset(
+        there.account.user
+        for there in actual.accounts
+        if there.managed and there.account.host != STAGING_HOST and not is_protected(there)
+    )
+
+
 def owned_patterns(actual: GrantFacts) -> Mapping[str, frozenset[str]]:
     """Map every user of ours to the database patterns that its accounts have rights on."""
     ours = {there.account for there in actual.accounts if there.managed}
@@ -135,7 +148,8 @@ def refuse_server(server: ServerFacts) -> None:
         raise PlanRefused("the database server is read-only", "Register the server that takes writes")
     if server.follows:
         raise PlanRefused(
-            "the database server replicates from another one", "Register the one that it replicates from"
+            "the database server is set up to replicate from another one",
+            "Register that one. If this one took over from it for good, RESET REPLICA ALL here",
         )
     if server.galera and server.galera != "Primary/Synced":
         raise PlanRefused(

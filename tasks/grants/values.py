@@ -146,7 +146,8 @@ class ServerFacts:
     With `literal_names` (MySQL's partial_revokes) `\\_` is no escape; with `folds_case`
     (lower_case_table_names) database names are stored in lower case; `galera` is `Primary/Synced` on a
     healthy member of a cluster and empty without one, and `cut_off` says that it has no part in the cluster,
-    so that it shows no table to anybody; `follows` says that it replicates from another server.
+    so that it shows no table to anybody; `follows` says that it replicates from another server. Without
+    `shows_source` only a replication that was running was seen.
     """
 
     kind: Literal["mariadb", "mysql"]
@@ -160,6 +161,7 @@ class ServerFacts:
     follows: bool = False
     galera: str = ""
     cut_off: bool = False
+    shows_source: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
 import pymysql
 from pymysql.connections import Connection
 
-from tasks.errors import AccessDenied, Drift, PackmasterError, Unreachable
+from tasks.errors import Drift, PackmasterError, Unreachable
 from tasks.fleet import Database, Node
 from tasks.grants.connection import error_code, error_of, log_in_from
 from tasks.grants.statements import quote_identifier
@@ -34,13 +34,15 @@ _PROOFS = {
 }
 
 
-def verify_login(node: Node, database: Database, access: SiteAccess, siblings: Sequence[str] = ()) -> str:
+def verify_login(
+    node: Node, database: Database, access: SiteAccess, siblings: Sequence[str] = (), *, alone: bool = True
+) -> str:
     """Log in from `node` as the site would, and return the account that matched (`user@host`).
 
     It is one of the planned accounts, it may read, write, alter and drop in its database, and it is denied
     what is not its own: the server's `mysql`, a database whose name it would match if `_` had been granted
-    as a wildcard, and the databases of `siblings`. Nothing is changed by looking. Raises Drift when one of
-    these is not so, AccessDenied when the login is refused, Unreachable.
+    as a wildcard, and the databases of `siblings`; that is not looked at without `alone`. Nothing is changed
+    by looking. Raises Drift when one of these is not so, AccessDenied when the login is refused, Unreachable.
     """
     where = f"{database.name} from {node.name}"
     try:
@@ -54,7 +56,7 @@ def verify_login(node: Node, database: Database, access: SiteAccess, siblings: S
             connection.select_db(access.database)
             for privilege, proof in _proofs(access):
                 _expect_allowed(connection, proof, f"{where}: {account}", privilege)
-            for foreign in (*_foreign_databases(access.database), *siblings):
+            for foreign in (*_foreign_databases(access.database), *siblings) if alone else ():
                 _expect_denied(connection, foreign, f"{where}: {account}")
             return account
     except pymysql.MySQLError as error:
@@ -63,18 +65,24 @@ def verify_login(node: Node, database: Database, access: SiteAccess, siblings: S
         raise Unreachable(where, str(lost)) from lost
 
 
-def verify_logins(node: Node, database: Database, accesses: Sequence[SiteAccess]) -> Outcome:
+def verify_logins(
+    node: Node, database: Database, accesses: Sequence[SiteAccess], wide: Collection[str] = ()
+) -> Outcome:
     """Do what `verify_login` does for every access, each denied the database of the next one too.
 
-    One Outcome for the node, failed when any login was; it names the sites. Raises Unreachable when the
+    Those in `wide` are about to lose rights that are too many: what else they reach is not looked at. One
+    Outcome for the node, failed when any login was; it names the sites. Raises Unreachable when the
     database does not answer.
     """
     failed: dict[str, PackmasterError] = {}
     for position, access in enumerate(accesses):
         sibling = accesses[position - 1].database
         try:
-            verify_login(node, database, access, (sibling,) if sibling != access.database else ())
-        except (Drift, AccessDenied) as failure:
+            siblings = (sibling,) if sibling != access.database else ()
+            verify_login(node, database, access, siblings, alone=access.site not in wide)
+        except Unreachable:
+            raise
+        except PackmasterError as failure:
             failed[access.site] = failure
     if failed:
         lines = [f"{site}: {why}" for site, why in list(failed.items())[:_TOLD]]

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from tasks.errors import PlanRefused
 from tasks.grants.budget import Budget, BudgetExceeded
+from tasks.grants.digests import sha2_digest
 from tasks.grants.discover import NodeAddresses, sight
 from tasks.grants.drift import GrantDrift, find_drift, find_unregistered
 from tasks.grants.plan import plan_grants
@@ -67,6 +68,9 @@ def without_rights() -> GrantFacts:
         (with_account(DONE, "a_b", "10.0.0.9", managed=True), ["STALE_HOST"]),
         (with_account(DONE, "a_b", "10.0.0.9"), ["ADOPTION_REQUIRED"]),
         (with_account(DONE, "other", "%"), []),
+        (with_right(DONE, Account("PUBLIC", ""), "a%", "SELECT"), ["BROADER"]),
+        (with_right(DONE, Account("PUBLIC", ""), "test\\_%", "SELECT"), []),
+        (with_right(DONE, Account("reporting", ""), "a%", "SELECT"), []),
         (with_right(with_account(DONE, "", "%"), Account("", "%"), "a%", "SELECT"), ["BROADER"]),
     ],
 )
@@ -108,6 +112,27 @@ def test_salted_passwords_are_the_same_only_in_the_same_bytes() -> None:
         "10.0.0.2",
         "10.0.0.3",
     ], "none of them is that of the password"
+
+
+@pytest.mark.parametrize(("password", "wrong"), [(PASSWORD[0], []), (OTHER, ["10.0.0.1", "10.0.0.2"])])
+def test_the_same_wrong_password_everywhere_is_seen_by_who_looks_thoroughly(
+    password: str, wrong: list[str]
+) -> None:
+    """Which is what a run without logins has to do."""
+    digest = sha2_digest(SecretStr(password))
+    salted = replace(
+        DONE,
+        server=replace(SERVER.server, kind="mysql"),
+        accounts=tuple(
+            replace(a, plugin="caching_sha2_password", digest=digest) if a.managed else a
+            for a in DONE.accounts
+        ),
+    )
+    site = SITES[0]
+    assert [row.host for row in find_drift([site], salted, thorough=True).rows] == wrong
+    planned = plan_grants([site], salted, thorough=True)
+    assert [step.account.host for step in planned.steps if step.account] == wrong
+    assert not find_drift([site], salted), "one that is everywhere the same is taken for the right one"
 
 
 def test_the_matrix_has_a_site_a_row_and_a_node_a_column() -> None:
@@ -187,7 +212,13 @@ def test_a_server_that_folds_case_keeps_names_in_lower_case() -> None:
 def test_the_fingerprint_is_of_what_concerns_the_sites() -> None:
     same = plan_grants(SITES, with_account(DONE, "dba", "%"))
     assert same.fingerprint == plan_grants(SITES, DONE).fingerprint
-    assert plan_grants(SITES, changed(locked=True)).fingerprint != same.fingerprint
+    for values in (
+        {"locked": True},
+        {"privileges": frozenset({"SUPER"})},
+        {"roles": ("reporting",)},
+        {"active_role": True},
+    ):
+        assert plan_grants(SITES, changed(**values)).fingerprint != same.fingerprint, values
     other = changed(digest=SecretStr(native_digest(OTHER)))
     assert plan_grants(SITES, other).fingerprint != same.fingerprint
 

@@ -1,5 +1,9 @@
 """The parsers: what servers answer, as they answer it."""
 
+from dataclasses import replace
+from typing import Any
+
+import pymysql
 import pytest
 from pydantic import SecretStr
 
@@ -11,8 +15,11 @@ from tasks.grants.facts import (
     parse_mysql_account,
     parse_rights,
     parse_server,
+    see_source,
 )
+from tasks.grants.plan import plan_grants
 from tasks.grants.values import MARKER_ROLE, Account, AccountFacts
+from tests.grants.grant_server import SERVER
 
 
 @pytest.mark.parametrize(
@@ -119,3 +126,28 @@ def test_the_state_of_a_cluster_and_of_a_replica_is_recorded() -> None:
     assert parse_server("10.11-MariaDB", "", {}, {"Slave_running": "ON"}).follows
     assert parse_server("9.7", "", {"super_read_only": "ON", "lower_case_table_names": "1"}).read_only
     assert parse_server("9.7", "", {"lower_case_table_names": "1"}).folds_case
+
+
+def test_a_replica_is_one_also_while_it_is_stopped() -> None:
+    stopped = parse_server("10.11-MariaDB", "", {}, {"Slave_running": "OFF"})
+    running = parse_server("10.11-MariaDB", "", {}, {"Slave_running": "ON"})
+    denied = pymysql.err.OperationalError(1227, "Access denied; you need the REPLICA MONITOR privilege")
+
+    def refuse(_: str) -> tuple[tuple[Any, ...], ...]:
+        raise denied
+
+    assert see_source(lambda _: (("db1", "", "No", "No"),), stopped).follows
+    assert not see_source(lambda _: (), stopped).follows
+    # Who may not look knows no more than the status says, and says so.
+    assert (see_source(refuse, stopped).follows, see_source(refuse, stopped).shows_source) == (False, False)
+    assert see_source(refuse, running).follows
+    assert "GRANT REPLICA MONITOR" in str(
+        plan_grants([], replace(SERVER, server=see_source(refuse, stopped)))
+    )
+    assert "GRANT" not in str(plan_grants([], SERVER))
+    # A member without a cluster answers nothing else, and is refused for that.
+    lost = replace(stopped, cut_off=True)
+    assert see_source(refuse, lost) == lost
+    denied.args = (2013, "Lost connection")
+    with pytest.raises(pymysql.MySQLError):
+        see_source(refuse, stopped)

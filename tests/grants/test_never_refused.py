@@ -103,11 +103,43 @@ def test_from_any_state_and_killed_anywhere(
     for step in again.steps:
         facts = after(facts, step)
         nobody_lost(sites, start, facts, str(step))
-        foreigners_are_untouched(start, facts, plan, adopt=adopt)
+    # After both loops: what the first one did counts too, and the second may have nothing to do.
+    foreigners_are_untouched(start, facts, plan, adopt=adopt)
     assert not planned(sites, facts, adopt=adopt), "a second run has work"
     for site in sites:
         if site.site in {name for name in NAMES if not any(name in why for why in plan.refused)}:
             assert all(may(facts, site, host) == set(SITE_PRIVILEGES) for host in site.hosts)
+
+
+@settings(deadline=None, max_examples=40)
+@given(wishes, states(), st.booleans(), st.integers(0, 30))
+def test_what_may_be_taken_before_all_is_given_costs_nobody_anything(
+    sites: tuple[SiteAccess, ...], start: GrantFacts, adopt: bool, given_before: int
+) -> None:
+    plan = planned(sites, start, adopt=adopt)
+    if plan is None:
+        return
+    facts = simulate(start, replace(plan, steps=plan.additions[:given_before]))
+    late = planned(sites, facts, adopt=adopt)
+    assert late is not None
+    for step in late.safe_removals:
+        facts = after(facts, step)
+        nobody_lost(sites, start, facts, str(step))
+
+
+def test_the_only_spelling_that_lets_a_site_in_is_not_taken_before_the_other_is_given() -> None:
+    site, other = give("a_b"), give("c", ("10.0.0.1",))
+    done = simulate(SERVER, plan_grants([site, replace(other, hosts=("10.0.0.1", "10.0.0.2"))], SERVER))
+    respelled = tuple(replace(row, pattern=row.pattern.replace("\\_", "_")) for row in done.rights)
+    by_hand = replace(done, rights=respelled)
+    plan = plan_grants([site, other], by_hand, drop_stale=True)
+    assert may(by_hand, site, "10.0.0.1") == set(SITE_PRIVILEGES)
+    assert not may(simulate(by_hand, replace(plan, steps=plan.removals)), site, "10.0.0.1")
+    assert plan.unready == {"a_b"}
+    assert {step.site for step in plan.safe_removals} == {"c"}, "whoever has all of his is not kept waiting"
+    assert {step.kind for step in plan.removals} > {step.kind for step in plan.safe_removals}
+    ready = simulate(by_hand, replace(plan, steps=plan.additions))
+    assert [s.kind for s in plan_grants([site, other], ready).safe_removals] == ["revoke"]
 
 
 def nobody_lost(sites: tuple[SiteAccess, ...], start: GrantFacts, now: GrantFacts, step: str) -> None:

@@ -129,6 +129,37 @@ def test_a_database_that_is_not_ours_is_refused_to_be_used_and_to_be_dropped() -
             plan_grants([desired], facts)
 
 
+def test_a_site_whose_rights_were_all_revoked_gets_them_again_and_can_be_removed() -> None:
+    done = simulate(SERVER, plan_grants([give("s", ("10.0.0.1", "10.0.0.2"))], SERVER))
+    revoked = replace(done, rights=())
+    plan = plan_grants([give("s", ("10.0.0.1", "10.0.0.2"))], revoked)
+    assert [(step.kind, str(step.account)) for step in plan.steps] == [
+        ("grant", "s@10.0.0.1"),
+        ("grant", "s@10.0.0.2"),
+    ]
+    assert simulate(revoked, plan).rights == done.rights
+    assert "drop database" in [
+        step.kind for step in plan_grants([RemovedAccess("s", "s", "s")], revoked).steps
+    ]
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        account("s", "10.0.0.1", managed=False),
+        account("other", "10.0.0.1"),
+        account("s", STAGING_HOST),
+        replace(account("s", "10.0.0.9"), privileges=frozenset({"SUPER"})),
+    ],
+)
+def test_a_database_is_ours_by_no_other_account_than_a_finished_one_of_its_user(there: AccountFacts) -> None:
+    facts = replace(SERVER, accounts=(*SERVER.accounts, there), databases=frozenset({"s"}))
+    with pytest.raises(PlanRefused):
+        plan_grants([give("s")], facts)
+    with pytest.raises(PlanRefused, match="ADOPTION_REQUIRED: the database"):
+        plan_grants([RemovedAccess("s", "s", "s")], facts)
+
+
 @pytest.mark.parametrize("name", ["mysql", "sys", "test", "test_x", "", "x" * 65, "_" * 33, "MySQL"])
 def test_databases_of_the_server_are_refused(name: str) -> None:
     with pytest.raises(PlanRefused, match="cannot be the database"):

@@ -101,7 +101,7 @@ def part_of_bed(item: pytest.Item) -> str:
         return "share" if about_the_share else "pack"
     if item.path.stem == "test_production":
         return "production"
-    if item.path.stem == "test_access_flows":
+    if item.path.stem.startswith("test_access"):
         return "access"
     about_accounts = any(word in item.path.stem for word in ("grants", "account", "rotation", "galera"))
     return "databases" if about_accounts else "cluster"

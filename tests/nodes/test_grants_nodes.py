@@ -16,9 +16,11 @@ from tasks.errors import Drift, PlanRefused
 from tasks.fleet import Database, Node
 from tasks.grants.discover import discover_client_addresses, sight
 from tasks.grants.drift import find_drift
+from tasks.grants.plan import plan_grants
 from tasks.grants.replicas import compare_replica, wait_for_replica
 from tasks.grants.values import Account, SiteAccess
 from tasks.grants.verify import verify_login, verify_logins
+from tests.nodes.databases import least_privileged
 from tests.nodes.grant_tools import (
     access_named,
     converge,
@@ -212,3 +214,22 @@ def test_what_a_replica_lacks_shows_although_its_writer_has_it(
     finally:
         forget(mariadb_server, NAME)
         replica.catch_up()
+
+
+def test_a_replica_that_was_stopped_is_no_writer_and_our_account_sees_that(
+    mariadb_server: Database, replica: Replica, bed: Bed, root_sql: RootSql
+) -> None:
+    ours = least_privileged(mariadb_server, bed.controller, "packmaster_looks")
+    replica.catch_up()
+    there = replace(ours, name="db2", host=replica.database.host)
+    root_sql("db2", "STOP SLAVE; SET GLOBAL read_only = 0")
+    try:
+        facts = plain_facts(there)
+        assert (facts.server.follows, facts.server.shows_source) == (True, True)
+        with pytest.raises(PlanRefused, match="set up to replicate"):
+            plan_grants([access_named(NAME, "10.9.9.9")], facts)
+    finally:
+        root_sql("db2", "SET GLOBAL read_only = 1; START SLAVE")
+    assert not plain_facts(ours).server.follows
+    drop(mariadb_server, Account(ours.admin_user, bed.controller))
+    replica.catch_up()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from blocks import Cluster, WebServer
 from flows.add_node import add_node
@@ -17,10 +18,11 @@ from flows.remove_platform import remove_platform
 from flows.remove_site import remove_site
 from flows.verify_platform import verify_platform
 from tasks.errors import AccessDenied
-from tasks.grants import user_name
+from tasks.grants import database_name, user_name
 from tasks.servers import prepare
 from tasks.ssh import Ssh
 from tests.nodes.fleet import Fleet, change_nothing, fail, fleet, saved, succeed
+from tests.nodes.granted import ALL
 from tests.nodes.prepared import prepared
 
 __all__ = ["fleet"]
@@ -116,6 +118,29 @@ def test_a_server_that_leaves_has_nothing_of_ours_but_its_uploads(shop: Fleet) -
     with shop.untouched():
         change_nothing(remove_node, target=the_cluster(), server="web2")
         change_nothing(verify_platform, platform=shop.platform(SHOP))
+
+
+def test_the_servers_that_stay_get_the_right_spelling_before_the_other_one_is_taken(
+    shop: Fleet, bed: Any, root_sql: Any
+) -> None:
+    database, user = database_name(SITE), user_name(SITE)
+    escaped = database.replace("_", "\\_")
+    succeed(add_node, target=the_cluster(), server="web2")
+    for host in hosts(shop):
+        root_sql(
+            "db",
+            f"GRANT {ALL} ON `{database}`.* TO `{user}`@`{host}`; "
+            f"REVOKE {ALL} ON `{escaped}`.* FROM `{user}`@`{host}`",
+        )
+    mighty = {"admin_user": bed.db_admin_user, "admin_password": SecretStr(bed.db_admin_password)}
+    saved(shop.database.model_copy(update=mighty), shop.database.name)
+    try:
+        succeed(remove_node, target=the_cluster(), server="web2")
+    finally:
+        saved(shop.database, shop.database.name)
+    assert hosts(shop) == addresses(shop, "web1", "web3")
+    assert shop.bodies(SITE, names=("web1", "web3")) == [SHOWN] * 2
+    change_nothing(verify_platform, platform=shop.platform(SHOP))
 
 
 def test_the_key_goes_with_the_last_membership(shop: Fleet) -> None:

@@ -117,6 +117,27 @@ def test_it_is_enough_to_give_a_site_its_database_and_to_take_it_back(
     assert both.database not in root_sql(limited.name, "SHOW DATABASES")
 
 
+def test_what_it_may_not_take_keeps_nobody_else_from_leaving(
+    bed: Bed, limited: Database, converge: Callable[..., None], root_sql: RootSql
+) -> None:
+    uri, hosts = "refused.example.org", (bed.addresses["web1"], "10.9.9.8")
+    both = SiteAccess(uri, database_name(uri), user_name(uri), SecretStr("first-password"), hosts)
+    converge(both)
+    root_sql(limited.name, f"{FOREIGN} GRANT SELECT ON shop.* TO `{both.user}`@`{hosts[0]}`")
+    staying, told = replace(both, hosts=hosts[:1]), list[str]()
+    with closing(open_admin(limited)) as connection:
+        plan = plan_grants([staying], read_grant_facts(connection, limited.name), drop_stale=True)
+    assert [step.kind for step in plan.steps] == ["revoke", "lock", "drop account"]
+    with pytest.raises(AccessDenied, match=r"REVOKE SELECT ON `shop`.*1044"):
+        apply_grants(limited, [staying], plan, removals=True, tell=told.append)
+    left = root_sql(limited.name, f"SELECT Host FROM mysql.user WHERE User = '{both.user}'").split()
+    assert left == [hosts[0]]
+    assert f"DROP USER IF EXISTS `{both.user}`@`10.9.9.8`" in told[0].splitlines()
+    assert "refused: REVOKE SELECT" in told[1]
+    root_sql(limited.name, f"REVOKE SELECT ON shop.* FROM `{both.user}`@`{hosts[0]}`; {AWAY}")
+    converge(RemovedAccess(uri, both.database, both.user))
+
+
 @pytest.fixture
 def connection(limited: Database, root_sql: RootSql) -> Iterator[pymysql.connections.Connection]:
     """A connection of the account, on a server on which others have databases and accounts too."""
