@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from itertools import chain
 
-from prefect.futures import PrefectFuture
+from prefect.futures import PrefectFuture, as_completed
 
 from blocks import Share
 from flows.gather import gather
@@ -19,6 +20,7 @@ from tasks.failover import (
     FailoverPlan,
     Ledger,
     Situation,
+    detach_by_force,
     export_all,
     find_detached,
     find_misplaced,
@@ -31,7 +33,7 @@ from tasks.liveness.quorum import SERVER, is_agreed, is_down
 from tasks.outcome import Outcome, Outcomes
 from tasks.replication import read_standby
 from tasks.replication.values import loss_bound
-from tasks.steps import join_outcomes
+from tasks.steps import join, join_outcomes
 from tasks.web import check_sites
 
 
@@ -104,17 +106,34 @@ def register(share: Share, plan: FailoverPlan, before: Ledger) -> None:
     announce("share.moved", share.name, {"from": plan.old, "to": plan.new, "epoch": str(plan.epoch)})
 
 
-def move(share: Share, nodes: Collection[str], *, dead: bool) -> Outcomes:
-    """The named nodes work from the share's server, each for itself; their sites answer."""
+def detach(share: Share, plan: FailoverPlan) -> list[PrefectFuture[Outcome]]:
+    """The plan's nodes begin to let go of the server that it replaces, which is known to be out of action.
+
+    Nobody need wait for these: what they did not do is done when a node is moved.
+    """
+    circle = find_circle(share, plan.new)
+    target, members = pack_of(circle), [one for one in circle.watched.members if one.name in plan.nodes]
+    return [detach_by_force.submit(circle.nodes[one.name], target, one) for one in members]
+
+
+def move(
+    share: Share, nodes: Collection[str], *, dead: bool, after: Collection[PrefectFuture[Outcome]] = ()
+) -> Outcomes:
+    """The named nodes work from the share's server, each for itself; their sites answer.
+
+    What is done on a node already, `after`, is waited for before it is moved, and by no other node.
+    """
     circle = find_circle(share)
     target, watched = pack_of(circle), circle.watched
-    members = [member for member in watched.members if member.name in nodes]
-    # A list, so that all are on their way before the first is waited for.
-    outcomes = join_outcomes(
-        [move_node.submit(circle.nodes[member.name], target, watched, member, dead) for member in members]
-    )
+    members = {member.name: member for member in watched.members if member.name in nodes}
+    ready = (join((future,))[0].host for future in as_completed(list(after)))
+    moving: dict[str, PrefectFuture[Outcome]] = {}
+    for name in chain(ready, members):
+        if name not in moving:
+            moving[name] = move_node.submit(circle.nodes[name], target, watched, members[name], dead)
+    outcomes = join_outcomes(moving.values())
     checks = find_checks(circle)
-    moved = [circle.nodes[m.name] for m in members if m.name not in outcomes.failed_hosts]
+    moved = [circle.nodes[name] for name in members if name not in outcomes.failed_hosts]
     return outcomes + join_outcomes([check_sites.submit(node, checks) for node in moved if checks])
 
 

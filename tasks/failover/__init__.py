@@ -24,6 +24,7 @@ __all__ = [
     "Request",
     "Situation",
     "SwitchPlan",
+    "detach_by_force",
     "detach_node",
     "export_all",
     "find_detached",
@@ -60,3 +61,10 @@ def move_node(node: Node, target: Target, watched: Watched, member: Member, dead
 def detach_node(node: Node, mounts: tuple[Mount, ...]) -> Outcome:
     """Nobody writes to the share through the node."""
     return apply.detach_node(node, mounts)
+
+
+# Whom it does not help is asked again when it is moved.
+@host_task("detach by force", run_name="drain and unmount by force on {node.name}", retries=0)
+def detach_by_force(node: Node, target: Target, member: Member) -> Outcome:
+    """Nothing of a server that is out of action is mounted on the node."""
+    return apply.detach_by_force(node, target, member, get_run_logger().info)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tasks.errors import Drift
 from tasks.fencing.facts import read_server
@@ -19,7 +18,7 @@ from tasks.nfs.apply import apply_step
 from tasks.nfs.exports import find_differing
 from tasks.nfs.facts import node_questions, read_machine, run_as_root, server_questions
 from tasks.nfs.fstab import edit_fstab
-from tasks.nfs.mounts import Mount, differences, mount_at
+from tasks.nfs.mounts import Mount, MountEntry, differences, mount_at
 from tasks.nfs.plan import exports_for
 from tasks.nfs.steps import RunNfsServer, WriteFstab
 from tasks.nfs.storage import digest_of, plan_exports
@@ -77,19 +76,15 @@ def move_node(
     node stays drained. One that works from it already is left alone. Raises CommandFailed, Drift and
     Unreachable.
     """
-    began = time.monotonic()
     facts = read_machine(node, node_questions(target))
     wrong = [mount for mount in member.mounts if differences(mount, facts.mounts)]
     text = edit_fstab(facts.fstab, watched.share, member.mounts)
     if not wrong and text == facts.fstab and _is_at_work(node, watched, member):
-        detail = f"works from {watched.server} already"
-        return Outcome(node.name, "move", detail=detail, seconds=time.monotonic() - began)
+        return Outcome(node.name, "move", detail=f"works from {watched.server} already")
     report(str(drain_node(node, DEAD_STOP_SECONDS if dead else STOP_SECONDS)))
-    drained = time.monotonic()
-    there = [mount for mount in wrong if mount_at(facts.mounts, mount.point) is not None]
+    there = _find_replaced(member, facts.mounts)
     if there and dead:
-        held = _force_off(node, *(mount.point for mount in reversed(there)))
-        report(f"{node.name}: unmounted by force {held}")
+        report(f"{node.name}: unmounted by force {_force_off(node, there)}")
     # Not while something is mounted that hangs: systemd looks at every mount point when it reads the table.
     if text != facts.fstab:
         about = f"share {watched.share} is mounted from {watched.server}"
@@ -98,9 +93,7 @@ def move_node(
         report(str(remount(node, Remount(mount, Verdict.NOT_MOUNTED, dead=False))))
     report(str(confirm(node, watched, member)))
     report(str(resume_node(node)))
-    now = time.monotonic()
-    detail = f"works from {watched.server}; php-fpm was stopped for {now - drained:.1f} s"
-    return Outcome(node.name, "move", changed=True, detail=detail, seconds=now - began)
+    return Outcome(node.name, "move", changed=True, detail=f"works from {watched.server}")
 
 
 def detach_node(node: Node, mounts: tuple[Mount, ...]) -> Outcome:
@@ -115,12 +108,32 @@ def detach_node(node: Node, mounts: tuple[Mount, ...]) -> Outcome:
     return Outcome(node.name, "detach", changed=True, detail="drained and unmounted")
 
 
+def detach_by_force(node: Node, target: Target, member: Member, report: Callable[[str], None]) -> Outcome:
+    """No php-fpm runs on the node, and nothing of a server that is out of action is mounted there.
+
+    Whoever holds it gets an error. `member` has the mounts that are to come: a node that has these already is
+    left alone. Raises CommandFailed and Unreachable.
+    """
+    there = _find_replaced(member, read_machine(node, node_questions(target)).mounts)
+    if not there:
+        return Outcome(node.name, "detach by force", detail="nothing to unmount")
+    report(str(drain_node(node, DEAD_STOP_SECONDS)))
+    held = _force_off(node, there)
+    return Outcome(node.name, "detach by force", changed=True, detail=f"drained and unmounted {held}".strip())
+
+
+def _find_replaced(member: Member, table: Sequence[MountEntry]) -> list[Mount]:
+    wrong = [mount for mount in member.mounts if differences(mount, table)]
+    return [mount for mount in wrong if mount_at(table, mount.point) is not None]
+
+
 def _is_at_work(node: Node, watched: Watched, member: Member) -> bool:
     sight = look_from_node(node, watched, member)
     found = [find_mount(watched, node.name, mount, sight, None).verdict for mount in member.mounts]
     return not sight.drained and all(verdict in {Verdict.OK, Verdict.SLOW} for verdict in found)
 
 
-def _force_off(node: Node, *points: str) -> str:
+def _force_off(node: Node, mounts: Sequence[Mount]) -> str:
     text = read_script("tasks.liveness", "force_off")
+    points = [mount.point for mount in reversed(mounts)]
     return run_text_as_root(connect(node.as_admin()), text, *points, timeout=FORCE_SECONDS).strip()
