@@ -91,6 +91,17 @@ def test_what_changes_follows_and_what_goes_goes(copied: Replica) -> None:
     copied.assert_same()
 
 
+def test_what_is_written_again_within_the_second_of_its_copy_follows(copied: Replica) -> None:
+    note, dated = f"{DATA}/blog.example/files/note", "touch -d '2026-01-01 12:00:00.{}'"
+    copied.bed.guest("nfs1", f"echo one >{note}; {dated.format('100')} {note}")
+    copied.sync()
+    copied.bed.guest("nfs1", f"echo two >{note}; {dated.format('200')} {note}")
+    (found,) = facts.list_differences(copied.primary, copied.standby, copied.share)
+    assert found.name == "blog.example/files/note"
+    copied.sync()
+    copied.assert_same()
+
+
 def test_the_key_opens_nothing_else(copied: Replica) -> None:
     """Whoever has it can neither run a command, nor read, nor leave the two directories."""
     folder = f"/var/lib/packmaster/sync/{NAME}"
@@ -129,8 +140,7 @@ def test_a_spare_copy_is_its_servers_own(copied: Replica) -> None:
         assert there == [spare.format("making").rpartition("/")[2], "1"]
     finally:
         copied.bed.guest("nfs2", f"rmdir {spare.format('making')}")
-        # Of two times within one second rsync takes the one for the other.
-        copied.bed.guest("nfs1", f"rm -r {spare.format('spare')}; touch -d 2001-01-01 {CODE}/blog/releases")
+        copied.bed.guest("nfs1", f"rm -r {spare.format('spare')}")
     copied.sync()
     copied.assert_same()
 
