@@ -43,7 +43,7 @@ from tasks.failover import (
 )
 from tasks.fencing import Record, Role, fence_server, open_disk, set_record
 from tasks.outcome import Outcome, Outcomes
-from tasks.replication import list_differences
+from tasks.replication import list_unlike
 from tasks.steps import join, join_outcomes
 
 
@@ -115,7 +115,7 @@ def quiesce(circle: Circle, seen: Situation) -> Outcomes:
 def compare(circle: Circle, seen: Situation) -> Outcomes:
     """One Outcome: the standby differs from the server in nothing."""
     old, new = circle.share.server, seen.servers[1]
-    (found,) = join([list_differences.submit(new, old, seen.share)])
+    (found,) = join([list_unlike.submit(new, old, seen.share)])
     if found.value is None:
         return Outcomes((found.as_outcome("compare"),))
     names = ", ".join(f"{one.tree}/{one.name}" for one in found.value[:5])

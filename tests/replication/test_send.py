@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.replication.facts import parse_differences
+from tasks.replication.facts import parse_differences, parse_unlike
 from tasks.scripts import read_script
 
 # Whatever was asked for over the connection, it is the daemon that answers, as packmaster-receive does.
@@ -65,3 +65,14 @@ def test_what_is_written_again_within_the_second_of_its_copy_is_listed_and_copie
     ends.send("copy")
     assert (ends.there / "note").read_text() == "two"
     assert parse_differences("data", ends.send("list")) == ()
+
+
+def test_what_the_other_end_lacks_is_seen(ends: Ends) -> None:
+    (ends.here / "folder").mkdir()
+    ends.send("copy")
+    assert parse_unlike("data", ends.send("list")) == ()
+    ends.write("one", FIRST)
+    (ends.here / "folder" / "empty").mkdir()
+    listed = ends.send("list")
+    assert {one.name for one in parse_unlike("data", listed)} == {"note", "folder/empty"}
+    assert parse_differences("data", listed) == ()
