@@ -12,7 +12,8 @@ Rollback: by itself, when something fails before the new server serves: the old 
 Safe to re-run? A run that was killed is finished: by this flow before the new server serves, by
     failover-share after that, which the refusal says.
 3 a.m.: it is refused unless both servers and all nodes are well; for anything else there is failover-share.
-    `held by` names who keeps a node from unmounting: end that first. Nothing is forced.
+    `held by` names who keeps a node from unmounting: end that first. Nothing is forced, and no server is
+    switched off.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from tasks.failover import (
     plan_switch,
     start_server,
 )
-from tasks.fencing import Record, Role, fence_server, open_disk, set_record
+from tasks.fencing import Record, Role, open_disk, retire_server, set_record
 from tasks.outcome import Outcome, Outcomes
 from tasks.replication import list_unlike
 from tasks.steps import join, join_outcomes
@@ -103,7 +104,7 @@ def quiesce(circle: Circle, seen: Situation) -> Outcomes:
         [detach_node.submit(circle.nodes[member.name], member.mounts) for member in circle.watched.members]
     )
     if not outcomes.failed:
-        outcomes += join_outcomes([fence_server.submit(old, served)])
+        outcomes += join_outcomes([retire_server.submit(old, served)])
     if not outcomes.failed:
         # What is written there from now on is the copy's token only.
         outcomes += join_outcomes([open_disk.submit(old, served)])

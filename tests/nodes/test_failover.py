@@ -183,7 +183,7 @@ def test_a_standby_that_comes_back_is_killed_between_its_steps(failing: Failing)
 def test_a_planned_switch_loses_nothing_also_when_it_is_killed(failing: Failing) -> None:
     """Before the new server serves, it is its own next run that finishes it."""
     failing.load()
-    for moment, serves in (("fence_server", "nfs2"), ("compare", "")):
+    for moment, serves in (("retire_server", "nfs2"), ("compare", "")):
         kill_at(failing, f"flows.switch_share.{moment}", "switch_share")
         assert failing.one_writable() == serves, moment
     outcomes = succeed(switch_share, share=failing.share)
