@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from itertools import chain
 
 from prefect.futures import PrefectFuture, as_completed
@@ -24,6 +25,7 @@ from tasks.failover import (
     export_all,
     find_detached,
     find_misplaced,
+    foresee_exports,
     move_node,
 )
 from tasks.fencing import Record, Role, open_disk, read_server, set_record, stop_copying, write_tokens
@@ -33,7 +35,7 @@ from tasks.liveness.quorum import SERVER, is_agreed, is_down
 from tasks.outcome import Outcome, Outcomes
 from tasks.replication import read_standby
 from tasks.replication.values import loss_bound
-from tasks.steps import join, join_outcomes
+from tasks.steps import Gathered, join, join_outcomes
 from tasks.web import check_sites
 
 
@@ -48,6 +50,7 @@ def look_around(share: Share) -> Situation:
     others = [server.name for server in servers if server.name != ledger.server]
     circle = find_circle(share, others[0] if ledger.moving and others else ledger.server)
     asked = [read_server.submit(server, resolved) for server in servers]
+    foreseen = foresee(circle, resolved, ledger)
     looked = look(circle, Watch())
     looks = gather("read NFS server", asked)
     verdict = looked.watch.rows[circle.watched.server, SERVER]
@@ -66,7 +69,21 @@ def look_around(share: Share) -> Situation:
         witnesses=f"{verdict.verdict} ({verdict.detail})",
         # While it is moving, the standby's copy is of the epoch before.
         lag=read_lag(standby, resolved, ledger.epoch - ledger.moving) if standby else None,
+        # One that cannot be asked is not one that could not.
+        unready={one.host: one.value for one in join(foreseen) if one.value},
     )
+
+
+def foresee(circle: Circle, share: fleet.Share, ledger: Ledger) -> list[PrefectFuture[Gathered[str]]]:
+    """Each server that may have to export the share, and does not, begins to say whether it could."""
+    pack = pack_of(circle)
+    serving = "" if ledger.moving else ledger.server
+    servers = [server for server in (share.server, share.standby) if server and server.name != serving]
+    served = {server.name: share.served_by(server.name) for server in servers}
+    return [
+        foresee_exports.submit(server, served[server.name], replace(pack, share=served[server.name]))
+        for server in servers
+    ]
 
 
 def read_lag(standby: Machine, share: fleet.Share, epoch: int) -> float | None:

@@ -15,7 +15,7 @@ from tasks.fleet import Machine, Node, Share, Target
 from tasks.liveness.values import Member, Watched
 from tasks.nfs.mounts import Mount
 from tasks.outcome import Outcome
-from tasks.steps import host_task
+from tasks.steps import fact_task, host_task
 
 __all__ = [
     "Enlistment",
@@ -29,6 +29,7 @@ __all__ = [
     "export_all",
     "find_detached",
     "find_misplaced",
+    "foresee_exports",
     "move_node",
     "plan_enlistment",
     "plan_failover",
@@ -42,6 +43,12 @@ __all__ = [
 def start_server(server: Machine) -> Outcome:
     """Its nfsd runs, and exports nothing of the share."""
     return apply.start_server(server)
+
+
+@fact_task("foresee exports", run_name="see whether {server.name} could export", retries=0)
+def foresee_exports(server: Machine, share: Share, target: Target) -> str:
+    """Why the server could not export the share; empty when it could."""
+    return apply.foresee_exports(server, share, target)
 
 
 @host_task("export share", run_name="export from {server.name}")

@@ -5,22 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from tasks.errors import Drift
-from tasks.fencing.facts import read_server
+from tasks.errors import Drift, PlanRefused
+from tasks.fencing.facts import GREETING_SECONDS, read_server
 from tasks.fleet import Machine, Node, Share, Target
 from tasks.liveness.apply import STOP_SECONDS, confirm, drain_node, remount, resume_node
+from tasks.liveness.bound import await_banner, call_within
 from tasks.liveness.facts import look_from_node
 from tasks.liveness.plan import Remount
 from tasks.liveness.rpc import ask_null
 from tasks.liveness.values import Member, Verdict, Watched
 from tasks.liveness.verdicts import find_mount
 from tasks.nfs.apply import apply_step
-from tasks.nfs.exports import find_differing
+from tasks.nfs.exports import Export, find_differing
 from tasks.nfs.facts import node_questions, read_machine, run_as_root, server_questions
 from tasks.nfs.fstab import edit_fstab
 from tasks.nfs.mounts import Mount, MountEntry, differences, mount_at
 from tasks.nfs.plan import exports_for
-from tasks.nfs.steps import RunNfsServer, WriteFstab
+from tasks.nfs.state import MachineFacts
+from tasks.nfs.steps import RunNfsServer, Step, WriteFstab
 from tasks.nfs.storage import digest_of, plan_exports
 from tasks.outcome import Outcome
 from tasks.scripts import read_script, run_text_as_root
@@ -33,6 +35,7 @@ DEAD_STOP_SECONDS = 3
 GRACE_SECONDS = 130.0
 NULL_SECONDS = 3.0
 FORCE_SECONDS = 90.0
+FORESEE_SECONDS = 30.0
 
 
 def start_server(server: Machine) -> Outcome:
@@ -41,15 +44,26 @@ def start_server(server: Machine) -> Outcome:
     return Outcome(server.name, "start NFS server", detail="nfsd runs")
 
 
+def foresee_exports(server: Machine, share: Share, target: Target) -> str:
+    """Why `export_all` would refuse to export the share from the server; empty where it would not.
+
+    Nothing is touched. Raises CommandFailed, and Unreachable within seconds.
+    """
+    await_banner(server.as_admin(), GREETING_SECONDS)
+    try:
+        call_within(FORESEE_SECONDS, server.name, lambda: _plan_exports(server, share, target))
+    except PlanRefused as refused:
+        return str(refused)
+    return ""
+
+
 def export_all(server: Machine, share: Share, target: Target, report: Callable[[str], None]) -> Outcome:
     """`server` exports the share to the target's nodes, and takes new opens.
 
     No client has anything of its own to reclaim on a copy, so that where nothing else is exported its grace
     period is ended at once. Raises PlanRefused, CommandFailed, Drift and Unreachable.
     """
-    facts = read_machine(server, server_questions(share))
-    desired = exports_for(target, {server.name: facts, **dict.fromkeys(target.node_names, facts)})
-    steps = plan_exports(target.name, share, facts, desired)
+    facts, desired, steps = _plan_exports(server, share, target)
     ssh = connect(server.as_admin())
     for step in steps:
         apply_step(ssh, step)
@@ -120,6 +134,14 @@ def detach_by_force(node: Node, target: Target, member: Member, report: Callable
     report(str(drain_node(node, DEAD_STOP_SECONDS)))
     held = _force_off(node, there)
     return Outcome(node.name, "detach by force", changed=True, detail=f"drained and unmounted {held}".strip())
+
+
+def _plan_exports(
+    server: Machine, share: Share, target: Target
+) -> tuple[MachineFacts, tuple[Export, ...], tuple[Step, ...]]:
+    facts = read_machine(server, server_questions(share))
+    desired = exports_for(target, {server.name: facts, **dict.fromkeys(target.node_names, facts)})
+    return facts, desired, plan_exports(target.name, share, facts, desired)
 
 
 def _find_replaced(member: Member, table: Sequence[MountEntry]) -> list[Mount]:
