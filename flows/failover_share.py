@@ -8,8 +8,9 @@ Effect: controller and nodes say, in several samples, whether the server is gone
     approval (in the UI, or POST /flow_runs/<id>/resume). Afterwards all is read again. Then: the standby
     claims the next epoch; the server is fenced, over SSH or by its fence command, and that is confirmed by
     looking, else nothing is promoted; the standby exports the share, while every node is drained and lets go
-    of the old one; the inventory is changed; each node mounts from the new server, is checked, and serves
-    again. Nodes that cannot be moved stay drained, or as they are, and are named. Refused: a copy older than
+    of the old one; the inventory is changed; each node mounts from the new server, is seen to, serves again,
+    and its sites are asked. Nodes that cannot be moved stay drained, or as they are, and are named; one whose
+    sites do not answer is named, and serves: it is other sites' node, too. Refused: a copy older than
     the recovery point (unless that loss is accepted), a standby that has none under this epoch, and, where
     nobody is asked, whatever is in doubt.
 Rollback: switch-share back, when rejoin-standby has made the old server a standby again.
@@ -20,6 +21,8 @@ Safe to re-run? Yes: it goes on where the last run ended, and asks for no approv
     this again with its name in fenced_by_hand. It asks the new one at its next boot, and exports nothing.
     Where the standby died for good before it served, run this with the standby's name in fenced_by_hand: the
     server, which was put out of action already, serves again, under a new epoch, and nothing is lost.
+    Where the standby could not be promoted, the nodes are drained and have nothing mounted, and nobody is
+    served: mend what is named, and run this again.
     A node that is named was not moved: bring it back, then run this again. What the old server had and the
     new one has not, rejoin-standby saves.
 """
@@ -40,7 +43,7 @@ from flows.ledger import write_ledger
 from flows.locks import hold
 from flows.operation import operation
 from flows.publish import conclude, publish_plan
-from flows.takeover import detach, look_around, move, promote, register
+from flows.takeover import detach, look_around, move, promote, register, settle
 from flows.timeline import Timeline
 from flows.watch import find_circle
 from tasks.errors import HostsFailed
@@ -48,7 +51,7 @@ from tasks.failover import FailoverPlan, Ledger, Request, Situation, plan_failov
 from tasks.fencing import Record, Role, fence_server, set_record, withdraw_claim
 from tasks.fleet import Machine
 from tasks.outcome import Outcome, Outcomes
-from tasks.steps import join, join_outcomes
+from tasks.steps import join_outcomes
 
 Seconds = Annotated[int, Field(ge=10, le=86400)]
 # Between two looks at a copy it ages by this much more than by the time that a person thinks.
@@ -129,7 +132,8 @@ def carry_out(
     share: Share, seen: Situation, plan: FailoverPlan, request: Request, line: Timeline
 ) -> Outcomes:
     """What is planned is done, in an order in which it may end anywhere and be taken up again."""
-    outcomes, detaching = Outcomes(), []
+    outcomes, detaching = Outcomes(), {}
+    replaced = seen.share.served_by(plan.old).address
     moving = Ledger(plan.epoch, plan.new, moving=True)
     if plan.takes_over:
         write_ledger(share.name, seen.ledger, moving)
@@ -141,17 +145,16 @@ def carry_out(
                     give_up(share, seen, plan, moving)
                 raise HostsFailed(outcomes)
             line.mark(f"{plan.old} fenced: {outcomes.items[-1].detail}")
-        detaching = detach(share, plan)
+        detaching = detach(share, plan, replaced)
         outcomes += promote(share, plan)
         if outcomes.failed:
-            join(detaching)
-            raise HostsFailed(outcomes)
+            raise HostsFailed(outcomes + settle(detaching, "detach by force"))
         line.mark(f"{plan.new} promoted, epoch {plan.epoch}")
     register(share, plan, moving if plan.takes_over else seen.ledger)
     if plan.rewrites:
         outcomes += [Outcome(plan.new, "register", changed=True, detail=f"serves, epoch {plan.epoch}")]
-    moved = move(Share.get(share.name, "failover-share"), plan.nodes, dead=True, after=detaching)
-    line.extend(moved, "move")
+    current = Share.get(share.name, "failover-share")
+    moved = move(current, plan.nodes, replaced=replaced, after=detaching, line=line)
     line.publish(describe_loss(plan))
     return outcomes + moved
 
@@ -169,15 +172,15 @@ def claim_and_fence(seen: Situation, plan: FailoverPlan, request: Request) -> Ou
     """
     machines: dict[str, Machine] = {server.name: server for server in seen.servers}
     old, new = machines[plan.old], machines[plan.new]
-    outcomes, starting = Outcomes(), []
+    outcomes, starting = Outcomes(), {}
     if plan.claims:
         claim = Record(plan.epoch, Role.TAKING_OVER, old.address)
         outcomes += join_outcomes([set_record.submit(new, seen.share, claim)])
-        starting = [start_server.submit(new)]
+        starting = {new.name: start_server.submit(new)}
     if not outcomes.failed:
         outcomes += join_outcomes([fence_server.submit(old, seen.share, request.fenced_by_hand)])
     # One that did not start is started again when it exports, or that says why it cannot be.
-    join(starting)
+    settle(starting, "start NFS server")
     return outcomes
 
 

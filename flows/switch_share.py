@@ -88,9 +88,8 @@ def carry_out(share: Share, seen: Situation, plan: SwitchPlan) -> Outcomes:
     outcomes += promote(share, plan.takeover) if not outcomes.failed else ()
     outcomes.raise_if_failed()
     register(share, plan.takeover, moving)
-    outcomes += move(Share.get(share.name, "switch-share"), plan.nodes, dead=False)
+    outcomes += move(Share.get(share.name, "switch-share"), plan.nodes, line=line)
     pause = time.monotonic() - paused
-    line.extend(outcomes, "move")
     line.mark(f"the pause was {pause:.1f} s")
     line.publish("Nothing was lost.")
     outcomes += [Outcome(new.name, "switch", True, f"serves; writers were paused for {pause:.1f} s")]
@@ -132,7 +131,7 @@ def go_back(share: Share, circle: Circle, seen: Situation) -> Outcomes:
     outcomes += join_outcomes([set_record.submit(old, served, record)])
     if not outcomes.failed:
         outcomes += join_outcomes([export_all.submit(old, served, pack_of(circle))])
-    return outcomes if outcomes.failed else outcomes + move(share, tuple(circle.nodes), dead=False)
+    return outcomes if outcomes.failed else outcomes + move(share, tuple(circle.nodes))
 
 
 def make_standby(share: Share) -> Outcomes:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from itertools import chain
+from datetime import UTC, datetime
 
 from prefect.futures import PrefectFuture, as_completed
 
 from blocks import Share
 from flows.gather import gather
 from flows.ledger import read_ledger, write_ledger
+from flows.operation import FAN_OUT
 from flows.publish import announce
 from flows.repair_share import find_checks
+from flows.timeline import Timeline
 from flows.watch import Circle, find_circle, look
 from tasks import fleet
 from tasks.errors import PlanRefused
@@ -37,6 +39,9 @@ from tasks.replication import read_standby
 from tasks.replication.values import loss_bound
 from tasks.steps import Gathered, join, join_outcomes
 from tasks.web import check_sites
+
+# Of a flow's threads, these are left for what must not wait for nodes that hang.
+SPARE_THREADS = 4
 
 
 def look_around(share: Share) -> Situation:
@@ -123,32 +128,69 @@ def register(share: Share, plan: FailoverPlan, before: Ledger) -> None:
     announce("share.moved", share.name, {"from": plan.old, "to": plan.new, "epoch": str(plan.epoch)})
 
 
-def detach(share: Share, plan: FailoverPlan) -> list[PrefectFuture[Outcome]]:
-    """The plan's nodes begin to let go of the server that it replaces, which is known to be out of action.
+def detach(share: Share, plan: FailoverPlan, replaced: str) -> dict[str, PrefectFuture[Outcome]]:
+    """By name, the plan's nodes begin to let go of the address `replaced`, whose server is out of action.
 
-    Nobody need wait for these: what they did not do is done when a node is moved.
+    Nobody need wait for these: what they did not do is done when a node is moved. There are fewer than the
+    flow has threads, so that whoever is promoted meanwhile waits for none that hangs.
     """
     circle = find_circle(share, plan.new)
     target, members = pack_of(circle), [one for one in circle.watched.members if one.name in plan.nodes]
-    return [detach_by_force.submit(circle.nodes[one.name], target, one) for one in members]
+    return {
+        one.name: detach_by_force.submit(circle.nodes[one.name], target, one, replaced)
+        for one in members[: FAN_OUT - SPARE_THREADS]
+    }
+
+
+def settle(futures: Mapping[str, PrefectFuture[Outcome]], step: str) -> Outcomes:
+    """Wait for what was begun beside something else: what became of it, by host, whatever it was."""
+    found = {name: future.result(raise_on_failure=False) for name, future in futures.items()}
+    return Outcomes(
+        tuple(
+            one
+            if isinstance(one, Outcome)
+            else Outcome(name, step, error=f"it ended without a result: {one!a}")
+            for name, one in found.items()
+        )
+    )
 
 
 def move(
-    share: Share, nodes: Collection[str], *, dead: bool, after: Collection[PrefectFuture[Outcome]] = ()
+    share: Share,
+    nodes: Collection[str],
+    *,
+    replaced: str = "",
+    after: Mapping[str, PrefectFuture[Outcome]] | None = None,
+    line: Timeline | None = None,
 ) -> Outcomes:
     """The named nodes work from the share's server, each for itself; their sites answer.
 
-    What is done on a node already, `after`, is waited for before it is moved, and by no other node.
+    What is mounted from the address `replaced` is taken away by force. What is being done on a node already,
+    `after`, is waited for before it is moved, and by no other node. `line` gets when each was there.
     """
-    circle = find_circle(share)
+    circle, after = find_circle(share), after or {}
     target, watched = pack_of(circle), circle.watched
     members = {member.name: member for member in watched.members if member.name in nodes}
-    ready = (join((future,))[0].host for future in as_completed(list(after)))
     moving: dict[str, PrefectFuture[Outcome]] = {}
-    for name in chain(ready, members):
-        if name not in moving:
-            moving[name] = move_node.submit(circle.nodes[name], target, watched, members[name], dead)
+    ended: dict[str, datetime] = {}
+
+    def begin(name: str) -> None:
+        def note(_: object) -> None:
+            ended[name] = datetime.now(UTC)
+
+        moving[name] = move_node.submit(circle.nodes[name], target, watched, members[name], replaced)
+        moving[name].add_done_callback(note)
+
+    for name in members:
+        if name not in after:
+            begin(name)
+    names = {future.task_run_id: name for name, future in after.items() if name in members}
+    for future in as_completed([after[name] for name in names.values()]):
+        begin(names[future.task_run_id])
     outcomes = join_outcomes(moving.values())
+    for outcome in outcomes:
+        if line is not None:
+            line.add(outcome, ended.get(outcome.host, datetime.now(UTC)))
     checks = find_checks(circle)
     moved = [circle.nodes[name] for name in members if name not in outcomes.failed_hosts]
     return outcomes + join_outcomes([check_sites.submit(node, checks) for node in moved if checks])

@@ -39,7 +39,8 @@ __all__ = [
 ]
 
 
-@host_task("start NFS server", run_name="start nfsd on {server.name}")
+# What exports the share starts it, too: nobody waits here for another attempt.
+@host_task("start NFS server", run_name="start nfsd on {server.name}", retries=0)
 def start_server(server: Machine) -> Outcome:
     """Its nfsd runs, and exports nothing of the share."""
     return apply.start_server(server)
@@ -59,9 +60,9 @@ def export_all(server: Machine, share: Share, target: Target) -> Outcome:
 
 # One that does not answer is asked once more, then left where it is, and named: the others wait for nobody.
 @host_task("move", run_name="move {node.name} to {watched.server}", retries=1)
-def move_node(node: Node, target: Target, watched: Watched, member: Member, dead: bool) -> Outcome:
+def move_node(node: Node, target: Target, watched: Watched, member: Member, replaced: str) -> Outcome:
     """The node works from the share's server, or stays drained."""
-    return apply.move_node(node, target, watched, member, dead=dead, report=get_run_logger().info)
+    return apply.move_node(node, target, watched, member, replaced=replaced, report=get_run_logger().info)
 
 
 @host_task("detach", run_name="drain and unmount on {node.name}", retries=0)
@@ -72,6 +73,6 @@ def detach_node(node: Node, mounts: tuple[Mount, ...]) -> Outcome:
 
 # Whom it does not help is asked again when it is moved.
 @host_task("detach by force", run_name="drain and unmount by force on {node.name}", retries=0)
-def detach_by_force(node: Node, target: Target, member: Member) -> Outcome:
+def detach_by_force(node: Node, target: Target, member: Member, replaced: str) -> Outcome:
     """Nothing of a server that is out of action is mounted on the node."""
-    return apply.detach_by_force(node, target, member, get_run_logger().info)
+    return apply.detach_by_force(node, target, member, replaced, get_run_logger().info)

@@ -19,7 +19,7 @@ from tasks.nfs.apply import apply_step
 from tasks.nfs.exports import Export, find_differing
 from tasks.nfs.facts import node_questions, read_machine, run_as_root, server_questions
 from tasks.nfs.fstab import edit_fstab
-from tasks.nfs.mounts import Mount, MountEntry, differences, mount_at
+from tasks.nfs.mounts import Mount, MountEntry, differences, host_of, mount_at
 from tasks.nfs.plan import exports_for
 from tasks.nfs.state import MachineFacts
 from tasks.nfs.steps import RunNfsServer, Step, WriteFstab
@@ -82,22 +82,28 @@ def export_all(server: Machine, share: Share, target: Target, report: Callable[[
 
 
 def move_node(
-    node: Node, target: Target, watched: Watched, member: Member, *, dead: bool, report: Callable[[str], None]
+    node: Node,
+    target: Target,
+    watched: Watched,
+    member: Member,
+    *,
+    replaced: str,
+    report: Callable[[str], None],
 ) -> Outcome:
     """The node works from the target's share: mounted now and at boot, confirmed, php-fpm running.
 
-    `dead` says that what is mounted now answers nobody, and is taken away by force. Where a step fails the
-    node stays drained. One that works from it already is left alone. Raises CommandFailed, Drift and
-    Unreachable.
+    `replaced` is the address of a server that is out of action: what is mounted from there is taken away by
+    force, and nothing else is. Where a step fails the node stays drained. One that works from it already is
+    left alone. Raises CommandFailed, Drift and Unreachable.
     """
     facts = read_machine(node, node_questions(target))
     wrong = [mount for mount in member.mounts if differences(mount, facts.mounts)]
     text = edit_fstab(facts.fstab, watched.share, member.mounts)
     if not wrong and text == facts.fstab and _is_at_work(node, watched, member):
         return Outcome(node.name, "move", detail=f"works from {watched.server} already")
-    report(str(drain_node(node, DEAD_STOP_SECONDS if dead else STOP_SECONDS)))
-    there = _find_replaced(member, facts.mounts)
-    if there and dead:
+    report(str(drain_node(node, DEAD_STOP_SECONDS if replaced else STOP_SECONDS)))
+    there = find_replaced(member, facts.mounts, replaced)
+    if there:
         report(f"{node.name}: unmounted by force {_force_off(node, there)}")
     # Not while something is mounted that hangs: systemd looks at every mount point when it reads the table.
     if text != facts.fstab:
@@ -106,8 +112,9 @@ def move_node(
     for mount in wrong:
         report(str(remount(node, Remount(mount, Verdict.NOT_MOUNTED, dead=False))))
     report(str(confirm(node, watched, member)))
-    report(str(resume_node(node)))
-    return Outcome(node.name, "move", changed=True, detail=f"works from {watched.server}")
+    resumed = resume_node(node)
+    detail = f"works from {watched.server}; {resumed.detail}"
+    return Outcome(node.name, "move", changed=True, detail=detail)
 
 
 def detach_node(node: Node, mounts: tuple[Mount, ...]) -> Outcome:
@@ -122,18 +129,27 @@ def detach_node(node: Node, mounts: tuple[Mount, ...]) -> Outcome:
     return Outcome(node.name, "detach", changed=True, detail="drained and unmounted")
 
 
-def detach_by_force(node: Node, target: Target, member: Member, report: Callable[[str], None]) -> Outcome:
-    """No php-fpm runs on the node, and nothing of a server that is out of action is mounted there.
+def detach_by_force(
+    node: Node, target: Target, member: Member, replaced: str, report: Callable[[str], None]
+) -> Outcome:
+    """No php-fpm runs on the node, and nothing is mounted there from the address `replaced`, whose server is
+    out of action.
 
-    Whoever holds it gets an error. `member` has the mounts that are to come: a node that has these already is
-    left alone. Raises CommandFailed and Unreachable.
+    Whoever holds it gets an error. A node that mounts nothing from there is left alone. Raises CommandFailed
+    and Unreachable.
     """
-    there = _find_replaced(member, read_machine(node, node_questions(target)).mounts)
+    there = find_replaced(member, read_machine(node, node_questions(target)).mounts, replaced)
     if not there:
         return Outcome(node.name, "detach by force", detail="nothing to unmount")
     report(str(drain_node(node, DEAD_STOP_SECONDS)))
     held = _force_off(node, there)
     return Outcome(node.name, "detach by force", changed=True, detail=f"drained and unmounted {held}".strip())
+
+
+def find_replaced(member: Member, table: Sequence[MountEntry], replaced: str) -> list[Mount]:
+    """The member's mounts at whose points something from the address `replaced` is mounted."""
+    seen = [(mount, mount_at(table, mount.point)) for mount in member.mounts]
+    return [mount for mount, entry in seen if entry is not None and replaced and host_of(entry) == replaced]
 
 
 def _plan_exports(
@@ -142,11 +158,6 @@ def _plan_exports(
     facts = read_machine(server, server_questions(share))
     desired = exports_for(target, {server.name: facts, **dict.fromkeys(target.node_names, facts)})
     return facts, desired, plan_exports(target.name, share, facts, desired)
-
-
-def _find_replaced(member: Member, table: Sequence[MountEntry]) -> list[Mount]:
-    wrong = [mount for mount in member.mounts if differences(mount, table)]
-    return [mount for mount in wrong if mount_at(table, mount.point) is not None]
 
 
 def _is_at_work(node: Node, watched: Watched, member: Member) -> bool:

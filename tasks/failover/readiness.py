@@ -23,8 +23,8 @@ def refuse_unready(seen: Situation, old: Machine, new: Machine) -> None:
         )
     if not look.guarded:
         raise PlanRefused(
-            f"the gate of {new.name} is not there, or does not answer: {old.name} could not ask it who serves "
-            "when it boots",
+            f"the gate of {new.name} is not there, or does not answer: {old.name} could not ask it who "
+            "serves when it boots",
             f"Start packmaster-epoch.socket on {new.name}; or run provision-pack while both servers are up",
         )
     if why := seen.unready.get(new.name):
