@@ -31,6 +31,7 @@ from tasks.failover import (
     move_node,
 )
 from tasks.fencing import Record, Role, open_disk, read_server, set_record, stop_copying, write_tokens
+from tasks.fencing.apply import token_of
 from tasks.fleet import Machine, Target
 from tasks.liveness import Verdict, Watch
 from tasks.liveness.quorum import SERVER, is_agreed, is_down
@@ -169,7 +170,7 @@ def move(
     `after`, is waited for before it is moved, and by no other node. `line` gets when each was there.
     """
     circle, after = find_circle(share), after or {}
-    target, watched = pack_of(circle), circle.watched
+    target, watched = pack_of(circle), replace(circle.watched, token=token_for(circle.share))
     members = {member.name: member for member in watched.members if member.name in nodes}
     moving: dict[str, PrefectFuture[Outcome]] = {}
     ended: dict[str, datetime] = {}
@@ -194,6 +195,13 @@ def move(
     checks = find_checks(circle)
     moved = [circle.nodes[name] for name in members if name not in outcomes.failed_hosts]
     return outcomes + join_outcomes([check_sites.submit(node, checks) for node in moved if checks])
+
+
+def token_for(share: fleet.Share) -> str:
+    """What the share's trees have to say to who mounts them; empty for one that has no epoch."""
+    ledger = read_ledger(share.name)
+    known = ledger.epoch and not ledger.moving and ledger.server == share.server.name
+    return token_of(share.server, ledger.epoch) if known else ""
 
 
 def pack_of(circle: Circle) -> Target:

@@ -15,6 +15,7 @@ from tasks.errors import PackmasterError
 from tasks.failover import FailoverPlan
 from tasks.outcome import Outcome, Outcomes
 from tasks.steps import host_task
+from tests.failover.scene import SHARE
 from tests.liveness.scene import WATCHED
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -46,7 +47,10 @@ def test_a_node_whose_letting_go_broke_is_moved_as_the_others_are(monkeypatch: p
 
     members = tuple(replace(WATCHED.members[0], name=name) for name in ("odd", "well", "late"))
     circle = SimpleNamespace(
-        watched=replace(WATCHED, members=members), nodes={one.name: one.name for one in members}, targets=[""]
+        watched=replace(WATCHED, members=members),
+        nodes={one.name: one.name for one in members},
+        targets=[""],
+        share=SHARE,
     )
     monkeypatch.setattr(takeover, "find_circle", lambda *_: circle)
     monkeypatch.setattr(takeover, "move_node", move_node)
