@@ -27,6 +27,7 @@ from tests.nodes.fleet import Fleet, bury_runs, saved, succeed, wait_until
 from tests.nodes.machines import PackBed
 from tests.nodes.readers import Readers
 from tests.nodes.shares import GRACE, UNEXPORTED, WITHOUT, on_all
+from tests.nodes.witness import Witness
 
 SHARE, DISK = "ha-files", "/srv/packmaster"
 PLATFORM, SITE = "ha-pages", "pages.ha.test"
@@ -51,10 +52,13 @@ for (my $number = 1; ; $number++) {
     printf $list "%d %.3f\n", $number, time; sleep(0.1);
 }
 """
-# Code and data are on the share; only what was uploaded says that both are there.
+# Code and data are on the share; only what was uploaded says that both are there. Whether there is a name
+# that nobody asked for before only the server knows: no page comes from a cache while that is dead.
 PAGE = """<?php
-$file = $_SERVER['PACKMASTER_DATA'] . '/files/greeting';
+$folder = $_SERVER['PACKMASTER_DATA'] . '/files';
+$file = "$folder/greeting";
 if (isset($_GET['write'])) { file_put_contents($file, $_GET['write']); }
+file_exists("$folder/never-" . bin2hex(random_bytes(8)));
 echo is_file($file) ? file_get_contents($file) : 'nothing was written';
 """
 GREETING = "served-from-the-share"
@@ -76,6 +80,9 @@ class Failing:
     writers: list[str] = field(default_factory=list)
     readers: Readers | None = None
     """Who asks for the site's page through each node that is written through; None before there is a site."""
+
+    def __post_init__(self) -> None:
+        self.witness = Witness(self.bed, SERVERS, DISK)
 
     @property
     def share(self) -> Share:
@@ -171,9 +178,13 @@ class Failing:
             self.bed.guest(name, "until [ -s /tmp/acked ]; do sleep 0.2; done", timeout=60)
         if self.readers:
             self.readers.start(*(names or NODES))
+        self.witness.start()
 
     def stop(self) -> dict[str, list[tuple[int, float]]]:
-        """Nobody writes any more; what was acknowledged on each node: numbers and when."""
+        """Nobody writes any more; what was acknowledged on each node: numbers and when.
+
+        Fails the test when two servers could be written to meanwhile.
+        """
         if self.readers:
             self.readers.stop()
         acked = {}
@@ -182,6 +193,7 @@ class Failing:
             pairs = [line.split() for line in said.splitlines()]
             acked[name] = [(int(number), float(when)) for number, when in pairs]
         self.writers.clear()
+        self.witness.stop()
         return acked
 
     def lost(self, server: str) -> list[float]:

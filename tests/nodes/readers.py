@@ -27,13 +27,17 @@ class Readers:
     """When each good answer was there, in seconds since the epoch."""
     began: float = 0.0
     _ended: threading.Event = field(default_factory=threading.Event)
+    """Of the threads that were started last: one that outlived its `stop` keeps its own, and ends by it."""
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self, *names: str) -> None:
-        self._ended.clear()
+        self._ended = threading.Event()
         self.began = time.time()
         self.served = {name: [] for name in names}
-        self._threads = [threading.Thread(target=self._read, args=(name,), daemon=True) for name in names]
+        self._threads = [
+            threading.Thread(target=self._read, args=(name, self.served[name], self._ended), daemon=True)
+            for name in names
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -58,9 +62,9 @@ class Readers:
         finally:
             connection.close()
 
-    def _read(self, name: str) -> None:
-        while not self._ended.is_set():
+    def _read(self, name: str, served: list[float], ended: threading.Event) -> None:
+        while not ended.is_set():
             with suppress(OSError, http.client.HTTPException):
                 if self.ask(name) == self.wanted:
-                    self.served[name].append(time.time())
-            self._ended.wait(PAUSE_SECONDS)
+                    served.append(time.time())
+            ended.wait(PAUSE_SECONDS)
