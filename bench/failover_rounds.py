@@ -9,6 +9,7 @@ reclaim; and what a person would type on each node, on all at once.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
 from pydantic import SecretStr
 
 from bench.failover import HOME, NET, NODES, PROJECT, run_nodes
@@ -25,6 +28,7 @@ from bench.report import describe_machine, today
 from blocks import NfsServer, Pack, Share, SshCredentials, WebServer
 from flows.failover_share import failover_share
 from flows.provision_pack import provision_pack
+from flows.publish import artifact_key
 from flows.rejoin_standby import rejoin_standby
 from flows.sync_standby import sync_standby
 from flows.watch import FIRST_SECONDS, NEXT_SECONDS, PAUSE_SECONDS
@@ -111,13 +115,9 @@ def run_round(nodes: Sequence[Node]) -> Round:
     server = Share.get(SHARE, "the benchmark").server.name
     docker("exec", server, "ip", "link", "set", "tap0", "nomaster")
     began = time.time()
-    outcomes = must(
-        failover_share(share=Share.get(SHARE, "the benchmark"), automatic=True, return_state=True)
-    )
-    last = time.time() - began
-    moved = [outcome.seconds for outcome in outcomes if outcome.step == "move"]
-    # All begin together, and the last one is followed by its sites' check.
-    first = last - (max(moved) - min(moved))
+    must(failover_share(share=Share.get(SHARE, "the benchmark"), automatic=True, return_state=True))
+    served = when_served([node.name for node in nodes], began)
+    first, last = min(served), max(served)
     docker("start", server)
     run_nodes("wait", server)
     fencing = docker("kill", server) + docker("inspect", server) + NULL_SECONDS
@@ -126,6 +126,22 @@ def run_round(nodes: Sequence[Node]) -> Round:
     remount = plain_remount(nodes)
     must(rejoin_standby(share=Share.get(SHARE, "the benchmark"), return_state=True))
     return Round(fencing, remount, first, last)
+
+
+def when_served(names: Sequence[str], began: float) -> list[float]:
+    """How many seconds after `began` each of the nodes served again, as the run's time line says."""
+    key = ArtifactCollectionFilterKey(any_=[artifact_key("timeline", SHARE)])
+    with get_client(sync_client=True) as client:
+        (kept,) = client.read_latest_artifacts(artifact_filter=ArtifactCollectionFilter(key=key))
+    found = []
+    for row in json.loads(str(kept.data)):
+        if any(row["what"].startswith(f"{name}: works from ") for name in names):
+            hours, minutes, seconds = map(float, row["at"].split(":"))
+            # The table has times of a day, and a round may see midnight.
+            found.append((hours * 3600 + minutes * 60 + seconds - began) % 86400)
+    if len(found) != len(names):
+        sys.exit(f"the time line has {len(found)} of {len(names)} nodes")
+    return found
 
 
 def plain_remount(nodes: Sequence[Node]) -> float:

@@ -81,6 +81,10 @@ class Api:
         said = self.client.post(f"/flow_runs/{run_id}/resume", json={"run_input": dict(answer)})
         return said.is_success and said.json()["status"] == "ACCEPT"
 
+    def headline(self, key: str) -> str:
+        """What stands above the latest table artifact of a key."""
+        return str(self._ask("GET", f"/artifacts/{key}/latest").json()["description"])
+
     def table(self, key: str) -> list[dict[str, str]]:
         """The rows of the latest table artifact of a key."""
         rows: list[dict[str, str]] = json.loads(self._ask("GET", f"/artifacts/{key}/latest").json()["data"])

@@ -98,7 +98,14 @@ def fail_over(api: Api, share: Mapping[str, object], killed: float, visitors: Vi
         time.sleep(0.5)
     visitors.ended.set()
     for row in api.table(f"timeline-{SHARE}"):
-        say(f"  {row['at']}  {row['after']:>6} s  {row['what']}")
+        say(f"  {row['at']}  {seconds_after(killed, row['at']):6.1f} s  {row['what']}")
+    say(f"  (seconds since the plug was pulled)  {api.headline(f'timeline-{SHARE}')}")
+
+
+def seconds_after(killed: float, at: str) -> float:
+    """From the kill to a time of the day, UTC, as the time line has it; midnight may be between the two."""
+    hours, minutes, seconds = map(float, at.split(":"))
+    return (hours * 3600 + minutes * 60 + seconds - killed) % 86400
 
 
 def report(killed: float, visitors: Visitors, lost: list[float]) -> None:

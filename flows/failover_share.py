@@ -7,10 +7,12 @@ Effect: controller and nodes say, in several samples, whether the server is gone
     its copy is. The plan shows what may be lost and what is going to be fenced, and waits for a person's
     approval (in the UI, or POST /flow_runs/<id>/resume). Afterwards all is read again. Then: the standby
     claims the next epoch; the server is fenced, over SSH or by its fence command, and that is confirmed by
-    looking, else nothing is promoted; the standby exports the share; the inventory is changed; each node is
-    drained, mounts from the new server, is checked, and serves again. Nodes that cannot be moved stay as
-    they are, and are named. Refused: a copy older than the recovery point (unless that loss is accepted), a
-    standby that has none under this epoch, and, where nobody is asked, whatever is in doubt.
+    looking, else nothing is promoted; the standby exports the share, while every node is drained and lets go
+    of the old one; the inventory is changed; each node mounts from the new server, is seen to, serves again,
+    and its sites are asked. Nodes that cannot be moved stay drained, or as they are, and are named; one whose
+    sites do not answer is named, and serves: it is other sites' node, too. Refused: a copy older than
+    the recovery point (unless that loss is accepted), a standby that has none under this epoch, and, where
+    nobody is asked, whatever is in doubt.
 Rollback: switch-share back, when rejoin-standby has made the old server a standby again.
 Safe to re-run? Yes: it goes on where the last run ended, and asks for no approval once the standby was
     promoted. On a share whose server answers it only moves nodes that were left behind; where a run was
@@ -19,6 +21,8 @@ Safe to re-run? Yes: it goes on where the last run ended, and asks for no approv
     this again with its name in fenced_by_hand. It asks the new one at its next boot, and exports nothing.
     Where the standby died for good before it served, run this with the standby's name in fenced_by_hand: the
     server, which was put out of action already, serves again, under a new epoch, and nothing is lost.
+    Where the standby could not be promoted, the nodes are drained and have nothing mounted, and nobody is
+    served: mend what is named, and run this again.
     A node that is named was not moved: bring it back, then run this again. What the old server had and the
     new one has not, rejoin-standby saves.
 """
@@ -39,11 +43,11 @@ from flows.ledger import write_ledger
 from flows.locks import hold
 from flows.operation import operation
 from flows.publish import conclude, publish_plan
-from flows.takeover import look_around, move, promote, register
+from flows.takeover import detach, look_around, move, promote, register, settle
 from flows.timeline import Timeline
 from flows.watch import find_circle
 from tasks.errors import HostsFailed
-from tasks.failover import FailoverPlan, Ledger, Request, Situation, plan_failover
+from tasks.failover import FailoverPlan, Ledger, Request, Situation, plan_failover, start_server
 from tasks.fencing import Record, Role, fence_server, set_record, withdraw_claim
 from tasks.fleet import Machine
 from tasks.outcome import Outcome, Outcomes
@@ -128,7 +132,8 @@ def carry_out(
     share: Share, seen: Situation, plan: FailoverPlan, request: Request, line: Timeline
 ) -> Outcomes:
     """What is planned is done, in an order in which it may end anywhere and be taken up again."""
-    outcomes = Outcomes()
+    outcomes, detaching = Outcomes(), {}
+    replaced = seen.share.served_by(plan.old).address
     moving = Ledger(plan.epoch, plan.new, moving=True)
     if plan.takes_over:
         write_ledger(share.name, seen.ledger, moving)
@@ -140,15 +145,16 @@ def carry_out(
                     give_up(share, seen, plan, moving)
                 raise HostsFailed(outcomes)
             line.mark(f"{plan.old} fenced: {outcomes.items[-1].detail}")
+        detaching = detach(share, plan, replaced)
         outcomes += promote(share, plan)
         if outcomes.failed:
-            raise HostsFailed(outcomes)
+            raise HostsFailed(outcomes + settle(detaching, "detach by force"))
         line.mark(f"{plan.new} promoted, epoch {plan.epoch}")
     register(share, plan, moving if plan.takes_over else seen.ledger)
     if plan.rewrites:
         outcomes += [Outcome(plan.new, "register", changed=True, detail=f"serves, epoch {plan.epoch}")]
-    moved = move(Share.get(share.name, "failover-share"), plan.nodes, dead=True)
-    line.extend(moved, "move")
+    current = Share.get(share.name, "failover-share")
+    moved = move(current, plan.nodes, replaced=replaced, after=detaching, line=line)
     line.publish(describe_loss(plan))
     return outcomes + moved
 
@@ -162,16 +168,19 @@ def describe_loss(plan: FailoverPlan) -> str:
 
 def claim_and_fence(seen: Situation, plan: FailoverPlan, request: Request) -> Outcomes:
     """The standby says that it is about to take over, so that the old server, should it boot, waits for that;
-    then the old one was seen to be out of action.
+    then the old one was seen to be out of action. The standby's nfsd starts meanwhile, and exports nothing.
     """
     machines: dict[str, Machine] = {server.name: server for server in seen.servers}
     old, new = machines[plan.old], machines[plan.new]
-    outcomes = Outcomes()
+    outcomes, starting = Outcomes(), {}
     if plan.claims:
         claim = Record(plan.epoch, Role.TAKING_OVER, old.address)
         outcomes += join_outcomes([set_record.submit(new, seen.share, claim)])
+        starting = {new.name: start_server.submit(new)}
     if not outcomes.failed:
         outcomes += join_outcomes([fence_server.submit(old, seen.share, request.fenced_by_hand)])
+    # One that did not start is started again when it exports, or that says why it cannot be.
+    settle(starting, "start NFS server")
     return outcomes
 
 

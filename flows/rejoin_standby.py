@@ -1,11 +1,12 @@
 """rejoin-standby: a server that was put out of action becomes the share's standby, and loses nothing it has.
 
 Trigger: by hand, after a failover, when the old server is back; for a standby that was made anew.
-Effect: what only the old server has, because it was written there after the last copy, is listed in the table
-    `orphans-<share>` and saved aside on its own disk, beside the exported directories, in
-    `.packmaster-saved/<share>-<time>`: as links, so that no space is needed and nothing can change it. Then
-    the share is copied to it from the server that serves now, taking away what that has not; a token proves
-    it; and it is the standby from then on, which asks before it exports after a boot, and may take over.
+Effect: all in which the old server differs is saved aside on its own disk, beside the exported directories,
+    in `.packmaster-saved/<share>-<time>`: as links, so that nothing has to be copied and nothing can change
+    it. The table `orphans-<share>` lists it, first what was written after the last copy by that server's
+    clock, and only it has. Its space is free again when you delete that directory. Then the share is copied
+    to it from the server that serves now, taking away what that has not; a token proves it; and it is the
+    standby from then on, which asks before it exports after a boot, and may take over.
 Rollback: none is needed: what is overwritten has been saved. It never touches the server that serves.
 Safe to re-run? Yes, also after a kill: what was saved stays saved, and the copy is finished.
 3 a.m.: it is refused where the way would be the wrong one: the server in the inventory has to be the one that
@@ -92,27 +93,33 @@ def take_back(share: fleet.Share, old: Machine, seen: Facts[Side], plan: SyncPla
 
 
 def save_orphans(share: fleet.Share, old: Machine, server: Side) -> Outcomes:
-    """What was written on `old` after the last copy that its successor got is saved there, and listed."""
+    """All that the copy is going to replace or take away on `old` is saved there, and listed.
+
+    Which of it nobody else has only `old`'s clock could tell, and that may have been wrong: so all of it is.
+    """
     listed = gather("list differences", [list_differences.submit(old, share.server, share)])
     if listed.unread:
         return listed.unread
-    orphans = find_orphans(listed.seen[old.name], server.proof(share))
+    found = listed.seen[old.name]
+    orphans = find_orphans(found, server.proof(share))
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    outcomes = join_outcomes([save_aside.submit(old, share, orphans, stamp)])
-    rows = [describe(one) for one in orphans[:MOST_ROWS]]
-    publish_table("orphans", share.name, rows, _headline(orphans, stamp))
+    outcomes = join_outcomes([save_aside.submit(old, share, found, stamp)])
+    others = sorted(set(found) - set(orphans), key=lambda one: (one.tree, one.path))
+    rows = [describe(one, since=True) for one in orphans] + [describe(one, since=False) for one in others]
+    publish_table("orphans", share.name, rows[:MOST_ROWS], _headline(len(orphans), len(found), stamp))
     return outcomes
 
 
-def describe(orphan: Difference) -> dict[str, str]:
+def describe(one: Difference, *, since: bool) -> dict[str, str]:
     """A row of the table."""
     return {
-        "tree": orphan.tree,
-        "name": orphan.name,
-        "kind": orphan.kind,
-        "size": str(orphan.size),
-        "written": datetime.fromtimestamp(orphan.changed, UTC).strftime("%Y-%m-%d %H:%M:%SZ"),
-        "on the server": "not there" if orphan.vanishes else "another version",
+        "tree": one.tree,
+        "name": one.name,
+        "kind": one.kind,
+        "size": str(one.size),
+        "written": datetime.fromtimestamp(one.changed, UTC).strftime("%Y-%m-%d %H:%M:%SZ"),
+        "after the last copy": "yes" if since else "no, by its clock",
+        "on the server": "not there" if one.vanishes else "another version",
     }
 
 
@@ -123,7 +130,10 @@ def refuse_alone(share: fleet.Share) -> Machine:
     return share.standby
 
 
-def _headline(orphans: tuple[Difference, ...], stamp: str) -> str:
-    if not orphans:
+def _headline(orphans: int, found: int, stamp: str) -> str:
+    if not found:
         return "The old server has nothing that the new one has not."
-    return f"{len(orphans)} that only the old server has; saved on it, in .packmaster-saved/…-{stamp}."
+    return (
+        f"{orphans} that only the old server has, by its clock, and {found - orphans} others in which it "
+        f"differs; all saved on it, in .packmaster-saved/…-{stamp}."
+    )

@@ -7,12 +7,14 @@ Effect: the standby gets a copy while everybody works. Then the pause begins: ph
     the standby gets what was written since, and is compared with the server. It serves under the next epoch,
     all nodes mount from it, and the pause ends: how long it was is in the outcome, in the table
     `timeline-<share>` and in the event `packmaster.share.moved`. The old server is the standby from then on.
-Rollback: by itself, when something fails before the new server serves: the old one goes on. Afterwards run it
-    again, which moves the share back.
+Rollback: by itself, when something fails before the new server was told that it serves: the old one goes on.
+    When something fails after that, failover-share finishes it. Afterwards run this again, which moves the
+    share back.
 Safe to re-run? A run that was killed is finished: by this flow before the new server serves, by
     failover-share after that, which the refusal says.
 3 a.m.: it is refused unless both servers and all nodes are well; for anything else there is failover-share.
-    `held by` names who keeps a node from unmounting: end that first. Nothing is forced.
+    `held by` names who keeps a node from unmounting: end that first. Nothing is forced, and no server is
+    switched off.
 """
 
 from __future__ import annotations
@@ -41,9 +43,9 @@ from tasks.failover import (
     plan_switch,
     start_server,
 )
-from tasks.fencing import Record, Role, fence_server, open_disk, set_record
+from tasks.fencing import Record, Role, open_disk, retire_server, set_record, withdraw_claim
 from tasks.outcome import Outcome, Outcomes
-from tasks.replication import list_differences
+from tasks.replication import list_unlike
 from tasks.steps import join, join_outcomes
 
 
@@ -66,7 +68,7 @@ def switch_share(share: Share, dry_run: bool = False) -> State[Outcomes]:
 
 
 def carry_out(share: Share, seen: Situation, plan: SwitchPlan) -> Outcomes:
-    """The share is served by `plan.new`; or, when that fails before it is, by `plan.old` as before."""
+    """The share is served by `plan.new`; or, when that fails before it could be, by `plan.old` as before."""
     line, circle, served = Timeline(share.name), find_circle(share), seen.share
     old, new = circle.share.server, seen.servers[1]
     outcomes = Outcomes()
@@ -81,19 +83,37 @@ def carry_out(share: Share, seen: Situation, plan: SwitchPlan) -> Outcomes:
         raise HostsFailed(outcomes + go_back(share, circle, seen))
     line.mark(f"nobody writes, {new.name} has it all")
     moving = Ledger(plan.epoch, plan.new, moving=True)
-    write_ledger(share.name, seen.ledger, moving)
-    claim = Record(plan.epoch, Role.TAKING_OVER, old.address)
-    outcomes += join_outcomes([set_record.submit(new, served, claim)])
-    outcomes += promote(share, plan.takeover) if not outcomes.failed else ()
+    outcomes += exchange(share, circle, seen, plan, moving)
     outcomes.raise_if_failed()
     register(share, plan.takeover, moving)
-    outcomes += move(Share.get(share.name, "switch-share"), plan.nodes, dead=False)
+    outcomes += move(Share.get(share.name, "switch-share"), plan.nodes, line=line)
     pause = time.monotonic() - paused
-    line.extend(outcomes, "move")
     line.mark(f"the pause was {pause:.1f} s")
     line.publish("Nothing was lost.")
     outcomes += [Outcome(new.name, "switch", True, f"serves; writers were paused for {pause:.1f} s")]
     return outcomes + make_standby(Share.get(share.name, "switch-share"))
+
+
+def exchange(share: Share, circle: Circle, seen: Situation, plan: SwitchPlan, moving: Ledger) -> Outcomes:
+    """`plan.new` serves under the plan's epoch. Where it fails before it could be used, the old one serves as
+    before, and the outcomes have a failed one all the same.
+    """
+    old, new = circle.share.server, seen.servers[1]
+    write_ledger(share.name, seen.ledger, moving)
+    claim = Record(plan.epoch, Role.TAKING_OVER, old.address)
+    outcomes = join_outcomes([set_record.submit(new, seen.share, claim)])
+    promoted = promote(share, plan.takeover) if not outcomes.failed else Outcomes()
+    outcomes += promoted
+    if not outcomes.failed:
+        return outcomes
+    # Once it was told that it serves, it may be used, whatever was heard of it.
+    used = any(one.step == "record" for one in promoted)
+    outcomes += join_outcomes([withdraw_claim.submit(new, seen.share, plan.epoch)]) if not used else ()
+    if used or any(one.step == "withdraw" for one in outcomes.failed):
+        error = "nobody serves the share until failover-share has been run, which finishes this"
+        return outcomes + Outcomes((Outcome(new.name, "switch", error=error),))
+    write_ledger(share.name, moving, seen.ledger)
+    return outcomes + go_back(share, circle, seen)
 
 
 def quiesce(circle: Circle, seen: Situation) -> Outcomes:
@@ -103,7 +123,7 @@ def quiesce(circle: Circle, seen: Situation) -> Outcomes:
         [detach_node.submit(circle.nodes[member.name], member.mounts) for member in circle.watched.members]
     )
     if not outcomes.failed:
-        outcomes += join_outcomes([fence_server.submit(old, served)])
+        outcomes += join_outcomes([retire_server.submit(old, served)])
     if not outcomes.failed:
         # What is written there from now on is the copy's token only.
         outcomes += join_outcomes([open_disk.submit(old, served)])
@@ -115,7 +135,7 @@ def quiesce(circle: Circle, seen: Situation) -> Outcomes:
 def compare(circle: Circle, seen: Situation) -> Outcomes:
     """One Outcome: the standby differs from the server in nothing."""
     old, new = circle.share.server, seen.servers[1]
-    (found,) = join([list_differences.submit(new, old, seen.share)])
+    (found,) = join([list_unlike.submit(new, old, seen.share)])
     if found.value is None:
         return Outcomes((found.as_outcome("compare"),))
     names = ", ".join(f"{one.tree}/{one.name}" for one in found.value[:5])
@@ -131,7 +151,7 @@ def go_back(share: Share, circle: Circle, seen: Situation) -> Outcomes:
     outcomes += join_outcomes([set_record.submit(old, served, record)])
     if not outcomes.failed:
         outcomes += join_outcomes([export_all.submit(old, served, pack_of(circle))])
-    return outcomes if outcomes.failed else outcomes + move(share, tuple(circle.nodes), dead=False)
+    return outcomes if outcomes.failed else outcomes + move(share, tuple(circle.nodes))
 
 
 def make_standby(share: Share) -> Outcomes:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from prefect import get_run_logger
 
 from flows.publish import publish_table
-from tasks.outcome import Outcomes
+from tasks.outcome import Outcome
 
 
 class Timeline:
@@ -16,23 +16,29 @@ class Timeline:
     def __init__(self, share: str) -> None:
         self.share = share
         self.began = datetime.now(UTC)
-        self.rows: list[dict[str, str]] = []
+        self.marks: list[tuple[datetime, str]] = []
 
-    def mark(self, what: str) -> None:
-        """`what` has just become so."""
-        now = datetime.now(UTC)
-        after = f"{(now - self.began).total_seconds():.1f}"
-        self.rows.append({"at": now.strftime("%H:%M:%S"), "after": after, "what": what})
-        get_run_logger().info("%s s: %s", after, what)
+    def mark(self, what: str, at: datetime | None = None) -> None:
+        """`what` became so: just now, or `at`."""
+        at = at or datetime.now(UTC)
+        self.marks.append((at, what))
+        get_run_logger().info("%.1f s: %s", (at - self.began).total_seconds(), what)
 
-    def extend(self, outcomes: Outcomes, step: str) -> None:
-        """What became of each host in a step that was done on all at once."""
-        for outcome in outcomes:
-            if outcome.step == step:
-                done = (
-                    f"{outcome.detail} ({outcome.seconds:.1f} s)" if outcome.ok else f"NOT: {outcome.error}"
-                )
-                self.mark(f"{outcome.host}: {done}")
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        """The marks in the order in which they became so."""
+        return [
+            {
+                "at": f"{at:%H:%M:%S}.{at.microsecond // 100_000}",
+                "after": f"{(at - self.began).total_seconds():.1f}",
+                "what": what,
+            }
+            for at, what in sorted(self.marks)
+        ]
+
+    def add(self, outcome: Outcome, at: datetime) -> None:
+        """What became of a host, and when."""
+        self.mark(f"{outcome.host}: {outcome.detail if outcome.ok else f'NOT: {outcome.error}'}", at)
 
     def publish(self, headline: str) -> None:
         """It can be seen as the table `timeline-<share>`; the headline says what was lost."""

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from tasks.errors import Drift
-from tasks.fencing.facts import read_server
+from tasks.errors import Drift, PlanRefused
+from tasks.fencing.facts import GREETING_SECONDS, read_server
 from tasks.fleet import Machine, Node, Share, Target
 from tasks.liveness.apply import STOP_SECONDS, confirm, drain_node, remount, resume_node
+from tasks.liveness.bound import await_banner, call_within
 from tasks.liveness.facts import look_from_node
 from tasks.liveness.plan import Remount
 from tasks.liveness.rpc import ask_null
 from tasks.liveness.values import Member, Verdict, Watched
 from tasks.liveness.verdicts import find_mount
 from tasks.nfs.apply import apply_step
-from tasks.nfs.exports import find_differing
+from tasks.nfs.exports import Export, find_differing
 from tasks.nfs.facts import node_questions, read_machine, run_as_root, server_questions
 from tasks.nfs.fstab import edit_fstab
-from tasks.nfs.mounts import Mount, differences, mount_at
+from tasks.nfs.mounts import Mount, MountEntry, differences, host_of, mount_at
 from tasks.nfs.plan import exports_for
-from tasks.nfs.steps import RunNfsServer, WriteFstab
+from tasks.nfs.state import MachineFacts
+from tasks.nfs.steps import RunNfsServer, Step, WriteFstab
 from tasks.nfs.storage import digest_of, plan_exports
 from tasks.outcome import Outcome
 from tasks.scripts import read_script, run_text_as_root
@@ -34,6 +35,7 @@ DEAD_STOP_SECONDS = 3
 GRACE_SECONDS = 130.0
 NULL_SECONDS = 3.0
 FORCE_SECONDS = 90.0
+FORESEE_SECONDS = 30.0
 
 
 def start_server(server: Machine) -> Outcome:
@@ -42,15 +44,26 @@ def start_server(server: Machine) -> Outcome:
     return Outcome(server.name, "start NFS server", detail="nfsd runs")
 
 
+def foresee_exports(server: Machine, share: Share, target: Target) -> str:
+    """Why `export_all` would refuse to export the share from the server; empty where it would not.
+
+    Nothing is touched. Raises CommandFailed, and Unreachable within seconds.
+    """
+    await_banner(server.as_admin(), GREETING_SECONDS)
+    try:
+        call_within(FORESEE_SECONDS, server.name, lambda: _plan_exports(server, share, target))
+    except PlanRefused as refused:
+        return str(refused)
+    return ""
+
+
 def export_all(server: Machine, share: Share, target: Target, report: Callable[[str], None]) -> Outcome:
     """`server` exports the share to the target's nodes, and takes new opens.
 
     No client has anything of its own to reclaim on a copy, so that where nothing else is exported its grace
     period is ended at once. Raises PlanRefused, CommandFailed, Drift and Unreachable.
     """
-    facts = read_machine(server, server_questions(share))
-    desired = exports_for(target, {server.name: facts, **dict.fromkeys(target.node_names, facts)})
-    steps = plan_exports(target.name, share, facts, desired)
+    facts, desired, steps = _plan_exports(server, share, target)
     ssh = connect(server.as_admin())
     for step in steps:
         apply_step(ssh, step)
@@ -69,27 +82,29 @@ def export_all(server: Machine, share: Share, target: Target, report: Callable[[
 
 
 def move_node(
-    node: Node, target: Target, watched: Watched, member: Member, *, dead: bool, report: Callable[[str], None]
+    node: Node,
+    target: Target,
+    watched: Watched,
+    member: Member,
+    *,
+    replaced: str,
+    report: Callable[[str], None],
 ) -> Outcome:
     """The node works from the target's share: mounted now and at boot, confirmed, php-fpm running.
 
-    `dead` says that what is mounted now answers nobody, and is taken away by force. Where a step fails the
-    node stays drained. One that works from it already is left alone. Raises CommandFailed, Drift and
-    Unreachable.
+    `replaced` is the address of a server that is out of action: what is mounted from there is taken away by
+    force, and nothing else is. Where a step fails the node stays drained. One that works from it already is
+    left alone. Raises CommandFailed, Drift and Unreachable.
     """
-    began = time.monotonic()
     facts = read_machine(node, node_questions(target))
     wrong = [mount for mount in member.mounts if differences(mount, facts.mounts)]
     text = edit_fstab(facts.fstab, watched.share, member.mounts)
     if not wrong and text == facts.fstab and _is_at_work(node, watched, member):
-        detail = f"works from {watched.server} already"
-        return Outcome(node.name, "move", detail=detail, seconds=time.monotonic() - began)
-    report(str(drain_node(node, DEAD_STOP_SECONDS if dead else STOP_SECONDS)))
-    drained = time.monotonic()
-    there = [mount for mount in wrong if mount_at(facts.mounts, mount.point) is not None]
-    if there and dead:
-        held = _force_off(node, *(mount.point for mount in reversed(there)))
-        report(f"{node.name}: unmounted by force {held}")
+        return Outcome(node.name, "move", detail=f"works from {watched.server} already")
+    report(str(drain_node(node, DEAD_STOP_SECONDS if replaced else STOP_SECONDS)))
+    there = find_replaced(member, facts.mounts, replaced)
+    if there:
+        report(f"{node.name}: unmounted by force {_force_off(node, there)}")
     # Not while something is mounted that hangs: systemd looks at every mount point when it reads the table.
     if text != facts.fstab:
         about = f"share {watched.share} is mounted from {watched.server}"
@@ -97,10 +112,9 @@ def move_node(
     for mount in wrong:
         report(str(remount(node, Remount(mount, Verdict.NOT_MOUNTED, dead=False))))
     report(str(confirm(node, watched, member)))
-    report(str(resume_node(node)))
-    now = time.monotonic()
-    detail = f"works from {watched.server}; php-fpm was stopped for {now - drained:.1f} s"
-    return Outcome(node.name, "move", changed=True, detail=detail, seconds=now - began)
+    resumed = resume_node(node)
+    detail = f"works from {watched.server}; {resumed.detail}"
+    return Outcome(node.name, "move", changed=True, detail=detail)
 
 
 def detach_node(node: Node, mounts: tuple[Mount, ...]) -> Outcome:
@@ -115,12 +129,44 @@ def detach_node(node: Node, mounts: tuple[Mount, ...]) -> Outcome:
     return Outcome(node.name, "detach", changed=True, detail="drained and unmounted")
 
 
+def detach_by_force(
+    node: Node, target: Target, member: Member, replaced: str, report: Callable[[str], None]
+) -> Outcome:
+    """No php-fpm runs on the node, and nothing is mounted there from the address `replaced`, whose server is
+    out of action.
+
+    Whoever holds it gets an error. A node that mounts nothing from there is left alone. Raises CommandFailed
+    and Unreachable.
+    """
+    there = find_replaced(member, read_machine(node, node_questions(target)).mounts, replaced)
+    if not there:
+        return Outcome(node.name, "detach by force", detail="nothing to unmount")
+    report(str(drain_node(node, DEAD_STOP_SECONDS)))
+    held = _force_off(node, there)
+    return Outcome(node.name, "detach by force", changed=True, detail=f"drained and unmounted {held}".strip())
+
+
+def find_replaced(member: Member, table: Sequence[MountEntry], replaced: str) -> list[Mount]:
+    """The member's mounts at whose points something from the address `replaced` is mounted."""
+    seen = [(mount, mount_at(table, mount.point)) for mount in member.mounts]
+    return [mount for mount, entry in seen if entry is not None and replaced and host_of(entry) == replaced]
+
+
+def _plan_exports(
+    server: Machine, share: Share, target: Target
+) -> tuple[MachineFacts, tuple[Export, ...], tuple[Step, ...]]:
+    facts = read_machine(server, server_questions(share))
+    desired = exports_for(target, {server.name: facts, **dict.fromkeys(target.node_names, facts)})
+    return facts, desired, plan_exports(target.name, share, facts, desired)
+
+
 def _is_at_work(node: Node, watched: Watched, member: Member) -> bool:
     sight = look_from_node(node, watched, member)
     found = [find_mount(watched, node.name, mount, sight, None).verdict for mount in member.mounts]
     return not sight.drained and all(verdict in {Verdict.OK, Verdict.SLOW} for verdict in found)
 
 
-def _force_off(node: Node, *points: str) -> str:
+def _force_off(node: Node, mounts: Sequence[Mount]) -> str:
     text = read_script("tasks.liveness", "force_off")
+    points = [mount.point for mount in reversed(mounts)]
     return run_text_as_root(connect(node.as_admin()), text, *points, timeout=FORCE_SECONDS).strip()

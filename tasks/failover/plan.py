@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tasks.errors import PlanRefused
 from tasks.failover.failover_plan import FailoverPlan
+from tasks.failover.readiness import refuse_unready
 from tasks.failover.values import Ledger, Request, Situation
 from tasks.fencing.record import Role
 from tasks.fleet import Machine
@@ -143,6 +144,7 @@ def _refuse_unfit(seen: Situation, old: Machine, new: Machine, epoch: int) -> No
             f"{new.name} exports share {seen.share.name} already, and was not promoted",
             "Somebody did it by hand: take its exports back there",
         )
+    refuse_unready(seen, old, new)
     if seen.share.disk and look.disk != "rw":
         state = "mounted read-only" if look.disk else "not mounted"
         raise PlanRefused(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tasks.errors import PlanRefused
 from tasks.failover.failover_plan import FailoverPlan
+from tasks.failover.readiness import refuse_unready
 from tasks.failover.values import Situation
 from tasks.fencing.record import Role
 
@@ -76,6 +77,7 @@ def plan_switch(seen: Situation) -> SwitchPlan:
         raise PlanRefused(
             f"{standby.name} is no standby under epoch {ledger.epoch}: it is {new}", "Run rejoin-standby"
         )
+    refuse_unready(seen, share.server, standby)
     if resumed:
         return SwitchPlan(share.name, share.server.name, standby.name, ledger.epoch + 1, seen.nodes, True)
     if old.role is not Role.PRIMARY or seen.down:

@@ -47,6 +47,7 @@ class Situation:
     `agreed` that it is a majority of all nodes; `witnesses` is that in words. `lag` is how old the standby's
     copy is in seconds (None: it never got a whole one under this epoch). `misplaced` says of each node that
     does not use the server of the ledger what it does instead; those that are `detached` write nothing there.
+    `unready` says of each server that could not export the share, if it had to, why.
     """
 
     share: Share
@@ -60,6 +61,7 @@ class Situation:
     agreed: bool = False
     witnesses: str = ""
     lag: float | None = None
+    unready: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def servers(self) -> tuple[Machine, ...]:

@@ -17,6 +17,7 @@ __all__ = [
     "fence_server",
     "open_disk",
     "read_server",
+    "retire_server",
     "set_record",
     "stop_copying",
     "withdraw_claim",
@@ -35,6 +36,12 @@ def read_server(server: Machine, share: Share) -> ServerLook:
 def fence_server(server: Machine, share: Share, by_hand: str = "") -> Outcome:
     """The server was seen to be out of action, or a person says that it is."""
     return apply.fence(server, share, by_hand)
+
+
+@host_task("fence", run_name="end exports on {server.name}", retries=0)
+def retire_server(server: Machine, share: Share) -> Outcome:
+    """The server, which is well, was seen to have ended the share; nothing but SSH is used."""
+    return apply.retire(server, share)
 
 
 @host_task("record", run_name="{server.name} becomes {record}")

@@ -41,6 +41,16 @@ def fence(server: Machine, share: Share, by_hand: str = "") -> Outcome:
     return Outcome(server.name, "fence", error=f"not seen to be out of action: {seen}. {remedy}")
 
 
+def retire(server: Machine, share: Share) -> Outcome:
+    """The server, which is well, ends the share by itself: nothing of it is exported there, now and after a
+    boot. It is never switched off, also where that was not seen; then the Outcome is a failed one.
+    """
+    attempt = fence_over_ssh(server, share)
+    if attempt.confirmed:
+        return Outcome(server.name, "fence", changed=True, detail=f"confirmed {attempt}")
+    return Outcome(server.name, "fence", error=f"not seen to end its exports: {attempt}. It was left running")
+
+
 def set_record(server: Machine, share: Share, record: Record) -> Outcome:
     """The server's record is this one; CommandFailed when that would go back, for somebody else was here."""
     args = (share.name, str(record.epoch), record.role.value, record.peer)

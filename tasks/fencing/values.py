@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tasks.fencing.gate import GATE_FILES
 from tasks.fencing.record import Record, Role
 from tasks.fleet import Share
 from tasks.nfs.exports import Export
@@ -31,6 +32,11 @@ class ServerLook:
         """What of the share is in force here."""
         paths = (share.code_path, share.data_path)
         return tuple(one for one in (*self.table, *self.kernel) if one.path in paths)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether the gate is there, of whatever version, and answers who asks."""
+        return self.answers and all(file.path in self.files for file in GATE_FILES)
 
     def serves(self, share: Share) -> bool:
         """Whether clients could use the share here."""

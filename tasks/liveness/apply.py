@@ -86,10 +86,12 @@ def confirm(node: Node, watched: Watched, member: Member, seconds: float = CONFI
 
 
 def resume_node(node: Node) -> Outcome:
-    """What drain_node stopped runs again; CommandFailed when it does not start."""
-    started = _run(node, "resume", str(START_SECONDS), meaning="php-fpm cannot be started").text.split()
-    detail = f"{', '.join(started)} started" if started else "nothing was stopped"
-    return Outcome(node.name, "resume", changed=bool(started), detail=detail)
+    """What drain_node stopped runs again, and for how long it was stopped is said; CommandFailed when it does
+    not start.
+    """
+    said = _run(node, "resume", str(START_SECONDS), meaning="php-fpm cannot be started").text.split()
+    detail = f"{', '.join(said[1:])} was stopped for {said[0]} s" if said else "nothing was stopped"
+    return Outcome(node.name, "resume", changed=bool(said), detail=detail)
 
 
 def flush_exports(server: Machine) -> Outcome:

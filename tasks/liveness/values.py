@@ -157,7 +157,9 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A share as it is to be: its members, what its server exports, and where it lies there."""
+    """A share as it is to be: its members, what its server exports, and where it lies there. `token` is what
+    its trees have to say of server and epoch; empty where that is not asked.
+    """
 
     share: str
     server: str
@@ -168,6 +170,7 @@ class Watched:
     disk: str = ""
     external: bool = False
     failover_seconds: int = 120
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True)

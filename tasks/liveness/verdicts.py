@@ -39,7 +39,7 @@ def find_mount(watched: Watched, node: str, mount: Mount, sight: Sight, server: 
         or _find_hang(seen)
         or _find_failure(mount, entry, seen)
         or _find_ghost(mount, seen, server)
-        or _find_other_token(mount, seen, server)
+        or _find_other_token(watched, mount, seen, server)
         or _find_pace(mount, sight, seen)
     )
 
@@ -130,8 +130,13 @@ def _find_ghost(mount: Mount, seen: PathSight, server: Sight | None) -> Finding 
     return None
 
 
-def _find_other_token(mount: Mount, seen: PathSight, server: Sight | None) -> Finding | None:
+def _find_other_token(
+    watched: Watched, mount: Mount, seen: PathSight, server: Sight | None
+) -> Finding | None:
     here = seen.value("token")
+    read = here.removeprefix("token ").strip()
+    if watched.token and here and read != watched.token:
+        return Finding(Verdict.WRONG_SERVER, f"it reads `{read}`, and has to read `{watched.token}`")
     there = server.path(directory_of(mount)).value("token") if server else ""
     if here and there and here != there:
         return Finding(Verdict.WRONG_SERVER, f"it reads `{here}`, and the server has `{there}`")

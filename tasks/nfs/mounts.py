@@ -188,6 +188,11 @@ def mount_below(mounts: Sequence[MountEntry], path: str) -> MountEntry | None:
     return next((entry for entry in reversed(inside) if len(entry.point) == longest), None)
 
 
+def host_of(entry: MountEntry) -> str:
+    """The address or name that an NFS mount was made from; empty for any other."""
+    return entry.source.rpartition(":/")[0].strip("[]") if entry.is_nfs else ""
+
+
 def differences(mount: Mount, mounts: Sequence[MountEntry]) -> tuple[str, ...]:
     """What the kernel's table says that is not as desired; empty when the mount is as it was asked for."""
     entry = mount_at(mounts, mount.point)

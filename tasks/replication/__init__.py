@@ -28,6 +28,7 @@ __all__ = [
     "is_news",
     "judge",
     "list_differences",
+    "list_unlike",
     "loss_bound",
     "name_trouble",
     "parse_standing",
@@ -56,6 +57,12 @@ def read_standby(standby: Machine, share: Share) -> StandbyState:
 def list_differences(destination: Machine, source: Machine, share: Share) -> tuple[Difference, ...]:
     """Everything on the destination that a copy would take away or replace."""
     return facts.list_differences(source, destination, share)
+
+
+@fact_task("compare", run_name="compare {destination.name} with {source.name}", retries=0)
+def list_unlike(destination: Machine, source: Machine, share: Share) -> tuple[Difference, ...]:
+    """Everything in which the destination is not like the source, also what it lacks."""
+    return facts.list_unlike(source, destination, share)
 
 
 @host_task("prepare copy", run_name="let {source.name} copy to {destination.name}", retries=0)

@@ -6,7 +6,7 @@ import base64
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tasks.errors import CommandFailed, Unreachable
@@ -34,6 +34,8 @@ REFUSAL = "packmaster-receive: "
 VANISHED = 24
 _ESCAPED = re.compile(rb"\\#([0-7]{3})")
 _DELETING = b"*deleting"
+# What kind of change, to what kind of thing, in which of nine respects.
+_ITEM = re.compile(rb"[<ch.][fdLS][^ ]{9} ")
 _KINDS = {stat.S_IFDIR: "directory", stat.S_IFREG: "file", stat.S_IFLNK: "link"}
 
 
@@ -81,14 +83,25 @@ def parse_differences(module: str, output: bytes) -> tuple[Difference, ...]:
     What only the source has, and what differs in nothing but its time, is no loss.
     """
     found = []
-    for line in output.split(b"\n"):
-        what, escaped = line[:11].rstrip(), line[12:]
-        name = _ESCAPED.sub(lambda code: bytes([int(code[1], 8)]), escaped)
+    for what, name in _itemized(output):
         kind = "directory" if name.endswith(b"/") else "file"
         if what == _DELETING:
             found.append(Difference(module, name.rstrip(b"/"), kind, vanishes=True))
-        elif len(what) == 11 and what[:1] in b"<ch" and what[1:2] in b"fLS" and what[2:3] != b"+":
+        elif what[:1] in b"<ch" and what[1:2] in b"fLS" and what[2:3] != b"+":
             found.append(Difference(module, name, kind))
+    return tuple(found)
+
+
+def parse_unlike(module: str, output: bytes) -> tuple[Difference, ...]:
+    """The lines of `rsync --out-format='%i %n'` that say in what the destination is not like the source:
+    also what it lacks, and owners and modes. The time of a directory alone is each server's own.
+    """
+    found = []
+    for what, name in _itemized(output):
+        folder = name.endswith(b"/")
+        if not folder or what == _DELETING or what[2:].strip(b".t"):
+            kind = "directory" if folder else "file"
+            found.append(Difference(module, name.rstrip(b"/"), kind, vanishes=what == _DELETING))
     return tuple(found)
 
 
@@ -101,6 +114,18 @@ def list_differences(source: Machine, destination: Machine, share: Share) -> tup
     for module, path in zip(MODULES, paths_of(share), strict=True):
         listed = send(source, destination, share, module, deletions=10**9, mode="list", seconds=LIST_SECONDS)
         found += _complete(connect(destination.as_admin()), path, parse_differences(module, listed.out))
+    return tuple(found)
+
+
+def list_unlike(source: Machine, destination: Machine, share: Share) -> tuple[Difference, ...]:
+    """Everything in which the destination's trees are not like the source's; nothing, after a whole copy.
+
+    Nothing is changed. Raises Unreachable and CommandFailed.
+    """
+    found: list[Difference] = []
+    for module in MODULES:
+        listed = send(source, destination, share, module, deletions=10**9, mode="list", seconds=LIST_SECONDS)
+        found += parse_unlike(module, listed.out)
     return tuple(found)
 
 
@@ -176,6 +201,14 @@ def _complete(ssh: Ssh[Any], path: str, found: Sequence[Difference]) -> list[Dif
         for one in found
         if one.path in seen
     ]
+
+
+def _itemized(output: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """What rsync did or would do, and to which name; its other lines are left out."""
+    for line in output.split(b"\n"):
+        what = line[:11].rstrip()
+        if what == _DELETING or _ITEM.match(line):
+            yield what, _ESCAPED.sub(lambda code: bytes([int(code[1], 8)]), line[12:])
 
 
 def _parse_tree(values: Sequence[str], token: SyncProof | None) -> Tree:

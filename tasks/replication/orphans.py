@@ -1,4 +1,7 @@
-"""What only the old server of a share has: written after the last copy, and on nobody else's disk. Pure."""
+"""What only the old server of a share has: written after the last copy, and on nobody else's disk. Pure.
+
+Told by its clock, which may have been wrong: good enough for a list, and not for what is deleted.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Iterable
 
 from tasks.replication.values import Difference, SyncProof
 
-# Clocks of the controller and of a server may differ by this much; what is saved needlessly harms nobody.
+# Clocks of the controller and of a server may differ by this much; what is listed needlessly harms nobody.
 CLOCK_SECONDS = 120.0
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from tasks.failover.values import Ledger, Situation
+from tasks.fencing.gate import GATE_FILES
 from tasks.fencing.record import Record, Role
 from tasks.fencing.values import ServerLook
 from tasks.fleet import FenceCommand, Machine, Share
@@ -30,7 +31,8 @@ NODES = ("master", "slave")
 
 
 def look(name: str, role: Role, epoch: int, **fields: Any) -> ServerLook:
-    return ServerLook(name, Record(epoch, role), disk="rw", **fields)
+    gate = {"answers": True, "files": dict.fromkeys((file.path for file in GATE_FILES), "digest")}
+    return ServerLook(name, Record(epoch, role), disk="rw", **{**gate, **fields})
 
 
 def gone(**changes: Any) -> Situation:

@@ -37,6 +37,7 @@ def test_nodes_that_a_killed_run_left_paused_do_not_stop_the_next_one() -> None:
     ("changes", "said"),
     [
         ({"down": True}, "does not serve"),
+        ({"unready": {"nfs2": "somebody else exports /srv"}}, "somebody else"),
         ({"unseen": {"nfs1": "no answer"}}, "no answer"),
         ({"misplaced": {"slave": "nothing is mounted"}}, "slave: nothing is mounted"),
         ({"ledger": Ledger(5, "nfs2", True)}, "Run failover-share"),

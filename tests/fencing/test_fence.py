@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.fencing.apply import fence, retire
 from tasks.fencing.methods import fence_by_command
 from tasks.fencing.record import Record, Role, parse_record
 from tasks.fencing.values import ServerLook, find_doubts
@@ -56,6 +57,18 @@ def test_a_command_is_believed_as_far_as_its_check_says(
 ) -> None:
     fence = FenceCommand(tuple(command.split()), tuple(check.split()), off, seconds=1)
     assert fence_by_command(SILENT, fence).confirmed is confirmed
+
+
+def test_a_server_that_is_to_retire_is_never_switched_off(tmp_path: Path) -> None:
+    """Its SSH does not answer: a failover would go on to the command, and a planned switch must not."""
+    switched = tmp_path / "switched-off"
+    command = FenceCommand(("touch", str(switched)), ("true",), seconds=5)
+    server = replace(SILENT, port=1, fence=command)
+    outcome = retire(server, SHARE)
+    assert "left running" in (outcome.error or "")
+    assert not switched.exists()
+    assert fence(server, SHARE).ok
+    assert switched.exists()
 
 
 def run(script: str, records: Path, *args: str) -> subprocess.CompletedProcess[str]:

@@ -7,6 +7,7 @@ import pytest
 from tasks.fleet import PLATFORMS, SITES
 from tasks.liveness.quorum import find_all
 from tasks.liveness.values import Ids, Owner, PathSight, Sight, Step, Verdict
+from tasks.liveness.verdicts import find_mount
 from tests.liveness.scene import (
     CODE,
     DATA,
@@ -123,6 +124,23 @@ def test_a_directory_that_was_removed_and_is_still_answered_from() -> None:
     assert found["slave1", PLATFORMS].verdict is V.STALE
     assert "inode 12, now 16385" in found["slave1", PLATFORMS].detail
     assert find_all(WATCHED, on("slave1", ghost, server=None))["slave1", PLATFORMS].verdict is V.OK
+
+
+@pytest.mark.parametrize(
+    ("read", "verdict"),
+    [
+        ("token epoch 5 on nfs1 ", V.OK),
+        ("token epoch 4 on nfs1 ", V.WRONG_SERVER),
+        ("token epoch 5 on nfs2 ", V.WRONG_SERVER),
+        ("none", V.WRONG_SERVER),
+    ],
+)
+def test_a_node_has_to_read_the_token_of_server_and_epoch(read: str, verdict: V) -> None:
+    (mount,) = (mount for mount in WATCHED.members[1].mounts if mount.point == SITES)
+    seen = at(SITES, path(token=Step("ok", 0.1, (read,))))(node_sight())
+    watched = replace(WATCHED, token="epoch 5 on nfs1")
+    assert find_mount(watched, "slave1", mount, seen, None).verdict is verdict
+    assert find_mount(WATCHED, "slave1", mount, seen, None).verdict is V.OK
 
 
 def test_a_token_of_another_server_is_noticed() -> None:

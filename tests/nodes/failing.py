@@ -7,23 +7,30 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from blocks import NfsServer, Pack, Share, WebServer
+from blocks import NfsServer, Pack, Platform, Share, Site, WebServer, site_block_name
+from flows.add_site import add_site
+from flows.create_platform import create_platform
 from flows.ledger import _name
 from flows.locks import lock_name
 from flows.provision_pack import provision_pack
+from flows.sync_standby import sync_standby
 from tasks.fencing.gate import GATE_FILES
 from tasks.fencing.record import RECORDS
 from tasks.ssh import disconnect_all
 from tests.nodes.conftest import KEEP
-from tests.nodes.fleet import Fleet, bury_runs, saved, succeed
+from tests.nodes.fleet import Fleet, bury_runs, saved, succeed, wait_until
 from tests.nodes.machines import PackBed
+from tests.nodes.readers import Readers
 from tests.nodes.shares import GRACE, UNEXPORTED, WITHOUT, on_all
+from tests.nodes.witness import Witness
 
 SHARE, DISK = "ha-files", "/srv/packmaster"
+PLATFORM, SITE = "ha-pages", "pages.ha.test"
 CODE, DATA = f"{DISK}/{SHARE}/platforms", f"{DISK}/{SHARE}/sites"
 KINDS: dict[str, Any] = {"master1": "apache", "slave1": "apache", "slave2": "nginx"}
 NODES, SERVERS = tuple(KINDS), ("nfs1", "nfs2")
@@ -45,6 +52,16 @@ for (my $number = 1; ; $number++) {
     printf $list "%d %.3f\n", $number, time; sleep(0.1);
 }
 """
+# Code and data are on the share; only what was uploaded says that both are there. Whether there is a name
+# that nobody asked for before only the server knows: no page comes from a cache while that is dead.
+PAGE = """<?php
+$folder = $_SERVER['PACKMASTER_DATA'] . '/files';
+$file = "$folder/greeting";
+if (isset($_GET['write'])) { file_put_contents($file, $_GET['write']); }
+file_exists("$folder/never-" . bin2hex(random_bytes(8)));
+echo is_file($file) ? file_get_contents($file) : 'nothing was written';
+"""
+GREETING = "served-from-the-share"
 NO_GATE = f"""
 systemctl disable --now packmaster-epoch.socket packmaster-watch 2>/dev/null
 rm -rf {RECORDS} {" ".join(file.path for file in GATE_FILES)}
@@ -61,6 +78,11 @@ class Failing:
     bed: PackBed
     share_name: str = SHARE
     writers: list[str] = field(default_factory=list)
+    readers: Readers | None = None
+    """Who asks for the site's page through each node that is written through; None before there is a site."""
+
+    def __post_init__(self) -> None:
+        self.witness = Witness(self.bed, SERVERS, DISK)
 
     @property
     def share(self) -> Share:
@@ -127,8 +149,22 @@ class Failing:
         found = {line.split(" - ")[1].split()[1].partition(":")[0] for line in lines}
         return {octets.get(address, address) for address in found}
 
+    def serve_page(self, source: Path) -> None:
+        """A site of the pack greets every visitor with what is on its share."""
+        (source / "index.php").write_text(PAGE)
+        pack = Pack.get(SHARE, "a test")
+        succeed(create_platform, platform=PLATFORM, target=pack, source=str(source), profile="php")
+        platform = Platform.get(PLATFORM, "a test")
+        succeed(add_site, uri=SITE, platform=platform, database=self.fleet.database)
+        addresses = {name: self.bed.addresses[name] for name in NODES}
+        self.readers = readers = Readers(addresses, SITE, GREETING)
+        readers.ask("master1", f"/?write={GREETING}")
+        # The slaves were asked before, and know for some seconds that there is no such file.
+        wait_until(lambda: [readers.ask(name) for name in NODES] == [GREETING] * 3)
+        succeed(sync_standby, share=self.share)
+
     def load(self, *names: str) -> None:
-        """Somebody writes on each of the nodes from now on, until `stop`.
+        """Somebody writes on each of the nodes from now on, and asks for the site's page, until `stop`.
 
         Numbers begin anew, so that none of an earlier load may stand for one that was lost.
         """
@@ -140,23 +176,36 @@ class Failing:
             self.writers.append(name)
         for name in names or NODES:
             self.bed.guest(name, "until [ -s /tmp/acked ]; do sleep 0.2; done", timeout=60)
+        if self.readers:
+            self.readers.start(*(names or NODES))
+        self.witness.start()
 
     def stop(self) -> dict[str, list[tuple[int, float]]]:
-        """Nobody writes any more; what was acknowledged on each node: numbers and when."""
+        """Nobody writes any more; what was acknowledged on each node: numbers and when.
+
+        Fails the test when two servers could be written to meanwhile.
+        """
+        if self.readers:
+            self.readers.stop()
         acked = {}
         for name in dict.fromkeys(self.writers):
             said = self.bed.guest(name, "pkill -9 -f writer.p[l]; cat /tmp/acked", check=False)
             pairs = [line.split() for line in said.splitlines()]
             acked[name] = [(int(number), float(when)) for number, when in pairs]
         self.writers.clear()
+        self.witness.stop()
         return acked
 
     def lost(self, server: str) -> list[float]:
-        """Everybody goes on writing, and then stops: when each record was acknowledged that the server's own
-        disk has not.
+        """Everybody goes on writing and reading, and then stops: when each record was acknowledged that the
+        server's own disk has not.
         """
         began, lost = time.time(), []
         time.sleep(WRITING_SECONDS)
+        if self.readers:
+            for name, answers in self.readers.served.items():
+                print(f"{name}: no page for {self.readers.longest_outage(name):.1f} s")
+                assert max(answers, default=0) > began, f"{name} does not serve its page any more"
         for name, pairs in self.stop().items():
             assert pairs[-1][1] > began, f"{name} does not write any more"
             has = set(self.bed.guest(server, f"cat {DATA}/load/{name} || :").split())
@@ -172,6 +221,8 @@ def failing(fleet: Fleet, pack_bed: PackBed) -> Iterator[Failing]:
     on_all(pack_bed, GRACE, *SERVERS)
     yield provide(fleet, pack_bed)
     disconnect_all()
+    Site.unregister(site_block_name(SITE))
+    Platform.unregister(PLATFORM)
     pack_bed.mend()
     if not KEEP:
         on_all(pack_bed, WITHOUT)

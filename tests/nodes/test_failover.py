@@ -122,6 +122,10 @@ def test_a_provided_pack_has_an_epoch_and_a_standby(failing: Failing) -> None:
     succeed(sync_standby, share=failing.share)
 
 
+def test_every_node_serves_a_page_that_is_on_the_share(failing: Failing, tmp_path: Path) -> None:
+    failing.serve_page(tmp_path)
+
+
 def test_a_server_that_only_the_controller_cannot_reach_is_not_gone(failing: Failing) -> None:
     failing.bed.drop_port("nfs1", 2049, failing.bed.controller)
     change_nothing(failover_share, share=failing.share)
@@ -179,7 +183,7 @@ def test_a_standby_that_comes_back_is_killed_between_its_steps(failing: Failing)
 def test_a_planned_switch_loses_nothing_also_when_it_is_killed(failing: Failing) -> None:
     """Before the new server serves, it is its own next run that finishes it."""
     failing.load()
-    for moment, serves in (("fence_server", "nfs2"), ("compare", "")):
+    for moment, serves in (("retire_server", "nfs2"), ("compare", "")):
         kill_at(failing, f"flows.switch_share.{moment}", "switch_share")
         assert failing.one_writable() == serves, moment
     outcomes = succeed(switch_share, share=failing.share)

@@ -67,6 +67,7 @@ def copied(replica: Replica) -> Replica:
 
 def test_everything_arrives_as_it_is(copied: Replica) -> None:
     copied.assert_same()
+    assert facts.list_unlike(copied.primary, copied.standby, copied.share) == ()
     kept = copied.bed.guest("nfs2", f"stat -c '%u:%g %a' {DATA}/blog.example/files")
     assert kept == "5000:33 2770\n"
 
@@ -86,8 +87,23 @@ def test_a_second_copy_moves_nothing_but_its_proof(copied: Replica) -> None:
 def test_what_changes_follows_and_what_goes_goes(copied: Replica) -> None:
     files = f"{DATA}/blog.example/files"
     copied.bed.guest("nfs1", f"cd {files}; rm -- -rf; mv fifo pipe; echo new >added; chmod 0711 empty")
+    unlike = facts.list_unlike(copied.primary, copied.standby, copied.share)
+    names = {one.path.rpartition(b"/")[2]: one.vanishes for one in unlike}
+    assert names == {b"-rf": True, b"fifo": True, b"pipe": False, b"added": False, b"empty": False}
     _, figures = copied.sync()
     assert (figures.files, figures.deleted) == (1, 2)
+    copied.assert_same()
+
+
+def test_what_is_written_again_within_the_second_of_its_copy_follows(copied: Replica) -> None:
+    note, dated = f"{DATA}/blog.example/files/note", "touch -d '2026-01-01 12:00:00.{}'"
+    copied.bed.guest("nfs1", f"echo one >{note}; {dated.format('100')} {note}")
+    copied.sync()
+    copied.bed.guest("nfs1", f"echo two >{note}; {dated.format('200')} {note}")
+    for listed in (facts.list_differences, facts.list_unlike):
+        (found,) = listed(copied.primary, copied.standby, copied.share)
+        assert found.name == "blog.example/files/note"
+    copied.sync()
     copied.assert_same()
 
 
@@ -129,8 +145,7 @@ def test_a_spare_copy_is_its_servers_own(copied: Replica) -> None:
         assert there == [spare.format("making").rpartition("/")[2], "1"]
     finally:
         copied.bed.guest("nfs2", f"rmdir {spare.format('making')}")
-        # Of two times within one second rsync takes the one for the other.
-        copied.bed.guest("nfs1", f"rm -r {spare.format('spare')}; touch -d 2001-01-01 {CODE}/blog/releases")
+        copied.bed.guest("nfs1", f"rm -r {spare.format('spare')}")
     copied.sync()
     copied.assert_same()
 

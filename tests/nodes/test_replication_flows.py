@@ -143,13 +143,15 @@ def deploy_something(share: Share) -> tuple[str, bool]:
 
 
 def test_an_old_server_comes_back_as_the_standby(served: Served) -> None:
-    """nfs1 was put out of action with a file that nobody else has; nfs2 serves since."""
+    """nfs1, whose clock is wrong, was put out of action with a file that nobody else has; nfs2 serves."""
     replica, share = served.replica, served.share()
     bed = replica.bed
     flow(name="enlist")(lambda: enlist(share.resolve()))()
     assert "role standby" in bed.guest("nfs2", f"cat /var/lib/packmaster/shares/{NAME}")
     change_nothing(sync_standby, share=share)
-    bed.guest("nfs1", f"echo orphan >{DATA}/blog/orphan; sync")
+    bed.guest(
+        "nfs1", f"date -s '2 hours ago'; echo orphan >{DATA}/blog/orphan; sync; date -s 'now + 2 hours'"
+    )
     replica.record("nfs1", 1, "fenced")
     replica.record("nfs2", 2, "primary")
     ledger = read_ledger(NAME)

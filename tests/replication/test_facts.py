@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tasks.fencing.record import Record, Role
 from tasks.replication.apply import Figures, parse_figures
 from tasks.replication.doors import door_line, known_hosts_file, receiver_files
-from tasks.replication.facts import parse_differences, parse_side
+from tasks.replication.facts import parse_differences, parse_side, parse_unlike
 from tests.replication.scene import ADDRESS, KEY, PATHS, SHARE, TWO, proof
 
 LISTED = rb"""<f.st...... blog/index.php
@@ -53,6 +53,14 @@ def test_differences_are_what_the_destination_would_lose() -> None:
         b"  two spaces": ("file", True),
         b"it has another time only": ("file", False),
     }
+
+
+def test_a_copy_that_lacks_something_is_not_like_its_source() -> None:
+    found = {one.path: one.vanishes for one in parse_unlike("data", LISTED)}
+    lost = {one.path: one.vanishes for one in parse_differences("data", LISTED)}
+    assert found == lost | {b"only the source has it": False, b"new": False, b"only its mode differs": False}
+    assert parse_unlike("data", b".d..t...... ./\n.d..t...... blog/\n\nNumber of files: 7\n") == ()
+    assert parse_unlike("data", b".d...pog... blog/\n")[0].path == b"blog"
 
 
 @settings(max_examples=100, deadline=None)

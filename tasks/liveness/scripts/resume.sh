@@ -1,5 +1,7 @@
-# resume.sh SECONDS: what drain.sh stopped runs again, and nothing is noted any more.
+# resume.sh SECONDS: what drain.sh stopped runs again, and nothing is noted any more. Each of its names is printed, and
+# first for how many seconds it was stopped.
 [ -e "$note" ] || exit 0
+stopped=$(stat -c %.1Y "$note")
 while read -r name; do
     control start "$name" "$1" || :
     ends=$(($(date +%s) + $1))
@@ -10,6 +12,7 @@ while read -r name; do
         fi
         sleep 0.2
     done
-    echo "$name"
+    started="${started:-} $name"
 done <"$note"
+awk -v from="$stopped" -v to="$(date +%s.%N)" -v names="${started:-}" 'BEGIN { printf "%.1f%s\n", to - from, names }'
 rm -f "$note"

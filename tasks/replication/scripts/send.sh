@@ -10,8 +10,10 @@ ssh="ssh -F /dev/null -T -l $login -p $port -i $folder/id_ed25519 -o IdentitiesO
 ssh="$ssh -o UserKnownHostsFile=$folder/known_hosts -o GlobalKnownHostsFile=/dev/null -o StrictHostKeyChecking=yes"
 ssh="$ssh -o ConnectTimeout=10 -o ServerAliveInterval=10 -o ServerAliveCountMax=3 -o LogLevel=ERROR"
 # Devices are nobody's data. What is deleted goes last, after all that is new has arrived. A name in a tree that
-# begins with ours is a server's own, but for the token that arrives.
-set -- -rlptgoHAX --specials --numeric-ids --delete-delay --max-delete="$deletions" --partial-dir=.packmaster-partial \
+# begins with ours is a server's own, but for the token that arrives. Times are compared to the nanosecond: to the
+# second, a file that was written again within the second of its copy, at the same size, would never be copied again.
+set -- -rlptgoHAX --specials --numeric-ids --modify-window=-1 --delete-delay --max-delete="$deletions" \
+    --partial-dir=.packmaster-partial \
     --filter='R .packmaster-partial/' --filter='H .packmaster-partial/' \
     --timeout=120 --stats --no-human-readable
 case $mode in
