@@ -8,7 +8,8 @@ Effect: every node's address is found by asking the database; accounts, rights a
 Rollback: none; every step is towards what is registered. Nobody loses access on the way.
 Safe to re-run? Yes, also after a kill at any statement. A second run finds nothing to do and says so.
 3 a.m.: a node that the database did not see is named and the run fails; it keeps what it has, and so does
-    everybody else. Where rows are left that only an administrator may repair, the outcome has the statement.
+    everybody else. Where rows are left that only an administrator may repair, the outcome has the statement,
+    and everything else was done. A platform or server that names one that is not registered fails alone.
 """
 
 from __future__ import annotations

@@ -113,7 +113,11 @@ def apply_grants(
             journal.close()
         if journal.steps:
             facts = read_facts_for(connection, database.name, desired if removals else ())
-            left = plan_with(plan.policy, desired, facts)
+            try:
+                left = plan_with(plan.policy, desired, facts)
+            except PlanRefused as refused:
+                refusals.errors.append(refused)
+                left = GrantPlan()
             # What was locked may be dropped from now on, which is for another run.
             if missed := [s for s in left.steps if s in journal.steps and not refusals.stop(s)]:
                 why = f"after all was run, this is still to do: {shown(missed[0])}"

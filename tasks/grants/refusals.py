@@ -49,13 +49,13 @@ class Refusals:
     def stop(self, step: GrantStep) -> bool:
         """Say whether `step` must not be run any more.
 
-        An account's steps build on each other. A database goes when all of its site's steps before were run,
-        and its accounts only after it: they are what shows that it was ours.
+        An account's steps build on each other. A database comes or goes when all of its site's steps before
+        were run, and its accounts go only after it: they are what shows that it is ours.
         """
         return (
             step.account in self._accounts
             or step.site in self._databases
-            or (step.kind == "drop database" and step.site in self._sites)
+            or (bool(step.database) and step.site in self._sites)
         )
 
 

@@ -44,6 +44,20 @@ def test_of_a_site_that_is_removed_a_refusal_keeps_what_shows_that_its_database_
     assert simulate(facts, again).databases == frozenset()
 
 
+@pytest.mark.parametrize("kind", ["create account", "mark", "grant", "cut in", "create database"])
+def test_of_a_new_site_a_refusal_leaves_nothing_that_looks_like_somebody_elses(kind: str) -> None:
+    desired, facts, refusals = [give("s", HOSTS), give("t", HOSTS)], SERVER, Refusals()
+    for step in plan_grants(desired, SERVER).steps:
+        if (step.kind, step.site) == (kind, "s"):
+            refusals.add([step], WHY)
+        elif not refusals.stop(step):
+            facts = after(facts, step)
+    assert facts.databases == {"t"}
+    again = plan_grants(desired, facts)
+    assert {step.site for step in again.steps} == {"s"}
+    assert not plan_grants(desired, simulate(facts, again))
+
+
 def test_without_the_mark_nothing_goes_on() -> None:
     with pytest.raises(AccessDenied):
         Refusals().add([GrantStep("create role")], WHY)
