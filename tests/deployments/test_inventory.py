@@ -227,13 +227,13 @@ def make_pack(prefix: str, **share: Any) -> dict[str, Any]:
 
 
 def test_a_pack_with_a_standby_is_registered(tmp_path: Path, prefect_server: str) -> None:
-    path = write(tmp_path, make_pack("invh", standby="invh-nfs2"))
+    path = write(tmp_path, make_pack("invj", standby="invj-nfs2"))
     assert set(apply(path).values()) == {"create"}
-    target = Pack.get("invh-pack", "a test").resolve()
+    target = Pack.get("invj-pack", "a test").resolve()
     assert target.share is not None
     assert target.share.standby is not None
     assert [machine.name for machine in target.machines] == [
-        "invh-web1", "invh-web2", "invh-nfs1", "invh-nfs2",
+        "invj-web1", "invj-web2", "invj-nfs1", "invj-nfs2",
     ]  # fmt: skip
     assert set(apply(path).values()) == {"unchanged"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -25,7 +26,7 @@ class Registered:
 
 
 @pytest.fixture(scope="module")
-def registered(prefect_server: str) -> Registered:
+def registered(prefect_server: str) -> Iterator[Registered]:
     SshCredentials(private_key=SecretStr("a key")).save("again-key")
     key = SshCredentials.load("again-key")
     server = WebServer(address="192.0.2.1", kind="nginx", host_keys=["ssh-ed25519 AAAA"], credentials=key)
@@ -33,7 +34,9 @@ def registered(prefect_server: str) -> Registered:
     Cluster(servers=["again1"]).save("again-web")
     Platform(target=Cluster.load("again-web"), source="/srv/again").save("again")
     DatabaseServer(host="192.0.2.2", admin_user="root", admin_password=SecretStr("x")).save("again-db")
-    return Registered(Platform.load("again"), DatabaseServer.load("again-db"))
+    yield Registered(Platform.load("again"), DatabaseServer.load("again-db"))
+    # Its names would be taken in every test that comes after.
+    Site.unregister(site_block_name(URI))
 
 
 def test_names_are_kept_when_none_are_given_and_emptied_in_the_block(registered: Registered) -> None:
