@@ -1,6 +1,6 @@
 """Nodes and databases that reach each other over IPv6: found, let in at one spelling, and let go again.
 
-Visitors, too, may come over IPv6, whichever web server a node runs.
+Visitors of nginx, too, may come over IPv6: unlike apache, it listens there only when it is told to.
 """
 
 from __future__ import annotations
@@ -167,7 +167,8 @@ def test_a_node_that_left_is_refused_and_its_session_ended(
     assert there.account.host == pair[0].address
 
 
-def test_a_visitor_over_ipv6_gets_what_one_over_ipv4_gets(web_server: Server, six: Six) -> None:
+@pytest.mark.parametrize("prepared", ["web3"], indirect=True)
+def test_a_visitor_over_ipv6_gets_what_one_over_ipv4_gets_from_nginx(web_server: Server, six: Six) -> None:
     there = replace(web_server.node, address=six.addresses[web_server.node.name])
     over_six = replace(web_server, node=there)
     wanted = {SITE: (200, b"static\n"), f"old.{SITE}": (301, None), "nobody.example.org": (404, None)}
