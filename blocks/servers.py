@@ -177,6 +177,16 @@ class DatabaseServer(InventoryBlock):
         max_length=80,
     )
     admin_password: SecretStr = Field(title="Admin password", description="The admin account's password.")
+    probe_user: str = Field(
+        default="",
+        title="Probe account",
+        description="An account without privileges, of which each web server asks under which address it is "
+        "seen; empty to read that in a refusal.",
+        max_length=32,
+    )
+    probe_password: SecretStr = Field(
+        default=SecretStr(""), title="Probe password", description="The probe account's password."
+    )
     replicas: list[str] = Field(
         default_factory=list,
         title="Replicas",
@@ -202,4 +212,6 @@ class DatabaseServer(InventoryBlock):
             port=self.port,
             admin_user=self.admin_user,
             admin_password=self.admin_password,
+            probe_user=self.probe_user,
+            probe_password=self.probe_password,
         )

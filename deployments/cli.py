@@ -159,16 +159,22 @@ def grants() -> None:
     """Access to database servers."""
 
 
-@grants.command("setup-sql")
-@click.argument("server", type=click.Choice(["mariadb", "mysql"]))
-@click.option("--address", required=True, help="The controller's address, as the database server sees it.")
-@click.option("--user", default="packmaster", show_default=True, help="The account's name.")
-@click.option(
+password_file = click.option(
     "--password-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Print the password that is in this file; otherwise <password> stands in its place.",
 )
-@click.option("--password-env", metavar="NAME", help="The same, from this environment variable.")
+password_env = click.option(
+    "--password-env", metavar="NAME", help="The same, from this environment variable."
+)
+
+
+@grants.command("setup-sql")
+@click.argument("server", type=click.Choice(["mariadb", "mysql"]))
+@click.option("--address", required=True, help="The controller's address, as the database server sees it.")
+@click.option("--user", default="packmaster", show_default=True, help="The account's name.")
+@password_file
+@password_env
 @click.option("--require-tls", is_flag=True, help="Let the account in over TLS only.")
 def print_setup_sql(
     server: str,
@@ -188,6 +194,21 @@ def print_setup_sql(
     password = read_password(password_file, password_env)
     kind: ServerKind = "mariadb" if server == "mariadb" else "mysql"
     click.echo(setup_sql(kind, user, address, password=password, tls=require_tls), nl=False)
+
+
+@grants.command("probe-sql")
+@click.option("--network", required=True, help="The web servers' network, such as 10.0.0.0/24.")
+@click.option("--user", default="packmaster_probe", show_default=True, help="The account's name.")
+@password_file
+@password_env
+def print_probe_sql(network: str, user: str, password_file: Path | None, password_env: str | None) -> None:
+    """Print the SQL that makes an account without privileges, by which nodes learn their address.
+
+    Only for a server that speaks another language than English, whose refusals cannot be read.
+    """
+    from tasks.grants.own_account import probe_sql
+
+    click.echo(probe_sql(user, network, password=read_password(password_file, password_env)), nl=False)
 
 
 def read_password(file: Path | None, variable: str | None) -> str | None:

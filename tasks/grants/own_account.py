@@ -39,6 +39,9 @@ _HEAD = {
 -- CREATE USER reaches every account that has not got SYSTEM_USER: give that to those of administrators.
 -- Not for a server with partial_revokes=ON, where a pattern of database names is taken literally.""",
 }
+_PROBE_HEAD = (
+    "-- Asked by web servers under which address they are seen. It has no privileges and needs none."
+)
 
 
 def setup_sql(
@@ -76,6 +79,21 @@ def setup_sql(
     return "\n".join([_HEAD[kind], "", *lines, ""])
 
 
+def probe_sql(user: str, network: str, *, password: str | None = None) -> str:
+    """Return the statements that make a probe account, for an administrator to look at and to run.
+
+    It has no privileges, and is let in from the web servers' network, never from everywhere: a web server
+    asks it under which address it is seen. The network is written with its mask: MariaDB takes 10.0.0.0/24
+    as well, and never matches it. Raises PlanRefused as `setup_sql` does, and for a network of IPv6, which
+    neither server has a form for.
+    """
+    who = quote_account(Account(_checked_user(user), _checked_network(network)))
+    secret = PLACEHOLDER if password is None else f"'{_checked_password(password)}'"
+    return f"{_PROBE_HEAD}\nCREATE USER IF NOT EXISTS {who} IDENTIFIED BY {secret};\n" + (
+        f"ALTER USER {who} IDENTIFIED BY {secret};\n"
+    )
+
+
 def _checked_user(user: str) -> str:
     if not user or len(user) > 32 or not user.isprintable():
         raise PlanRefused(f"{user!a} cannot be the name of an account", "Use 1 to 32 printable characters")
@@ -90,6 +108,21 @@ def _checked_address(address: str) -> str:
             f"{address!a} is not an address",
             "Name the one address that the database server sees the controller under",
         ) from None
+
+
+def _checked_network(network: str) -> str:
+    try:
+        found = ipaddress.ip_network(network)
+    except ValueError as wrong:
+        raise PlanRefused(f"{network!a} is no network: {wrong}", "Write it as 10.0.0.0/24") from None
+    if found.num_addresses == 1:
+        return str(found.network_address)
+    if found.version == 6 or not found.prefixlen:
+        raise PlanRefused(
+            f"no account can be let in from {network} and from nowhere else",
+            "Name a network of IPv4, such as 10.0.0.0/24, or one address",
+        )
+    return str(found.with_netmask)
 
 
 def _checked_password(password: str) -> str:

@@ -90,7 +90,7 @@ def test_a_secret_is_never_shown(example: Block) -> None:
         (SshCredentials, ["private_key"]),
         (WebServer, ["credentials.private_key"]),
         (NfsServer, ["credentials.private_key"]),
-        (DatabaseServer, ["admin_password"]),
+        (DatabaseServer, ["admin_password", "probe_password"]),
         (Mail, ["password"]),
         (Site, ["database_password", "admin_password", "pending_password", "retiring_password"]),
     ],

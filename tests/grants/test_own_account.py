@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.errors import PlanRefused
-from tasks.grants.own_account import SITE_DATABASES, setup_sql
+from tasks.grants.own_account import SITE_DATABASES, probe_sql, setup_sql
 from tasks.grants.values import SITE_PRIVILEGES, database_name
 
 
@@ -37,3 +37,16 @@ def test_a_password_is_taken_as_it_is_or_not_at_all(password: str) -> None:
     with pytest.raises(PlanRefused) as refused:
         setup_sql("mysql", "packmaster", "10.0.0.5", password=password)
     assert not password or password not in str(refused.value)
+
+
+def test_a_probe_account_comes_from_one_network_and_has_nothing() -> None:
+    sql = probe_sql("prober", "10.0.0.0/24", password="probe-for-tests")
+    assert "`prober`@`10.0.0.0/255.255.255.0`" in sql
+    assert "GRANT" not in sql
+    assert "`prober`@`fd00::1`" in probe_sql("prober", "FD00::1/128")
+
+
+@pytest.mark.parametrize("network", ["%", "0.0.0.0/0", "::/0", "fd00::/64", "10.0.0.1/24", "web.lan", ""])
+def test_a_probe_account_comes_from_nowhere_else(network: str) -> None:
+    with pytest.raises(PlanRefused, match=r"is no network|and from nowhere else"):
+        probe_sql("prober", network)

@@ -16,6 +16,7 @@ from tasks.errors import Drift, PlanRefused
 from tasks.fleet import Database, Node
 from tasks.grants.discover import discover_client_addresses, sight
 from tasks.grants.drift import find_drift
+from tasks.grants.own_account import probe_sql
 from tasks.grants.plan import plan_grants
 from tasks.grants.replicas import compare_replica, wait_for_replica
 from tasks.grants.values import Account, SiteAccess
@@ -140,14 +141,15 @@ def test_a_login_that_may_not_write_is_no_proof(
 def test_a_probe_account_without_any_privilege_tells_the_address_too(
     database_server: Database, pair: tuple[Node, Node], root_sql: RootSql
 ) -> None:
-    root_sql(database_server.name, "CREATE USER prober@`%` IDENTIFIED BY 'probe-for-tests'")
+    network = f"{pair[0].address.rpartition('.')[0]}.0"
+    root_sql(database_server.name, probe_sql("prober", f"{network}/24", password="probe-for-tests"))
     try:
         known = replace(database_server, probe_user="prober", probe_password=SecretStr("probe-for-tests"))
         assert discover_client_addresses(pair[0], known).addresses == (pair[0].address,)
         wrong = replace(known, probe_password=SecretStr("another"))
         assert discover_client_addresses(pair[0], wrong).addresses == (pair[0].address,)
     finally:
-        root_sql(database_server.name, "DROP USER prober@`%`")
+        root_sql(database_server.name, f"DROP USER prober@`{network}/255.255.255.0`")
 
 
 def test_9_behind_a_proxy_nodes_have_one_address_and_no_identity(
