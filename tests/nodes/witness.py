@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from tests.nodes.guests import Guests
 from tests.nodes.machines import PackBed
 
-PAUSE_SECONDS = 0.5
+PAUSE_SECONDS = 2.0
 ANSWER_SECONDS = 8.0
 EXPORTS = "grep -qvx 0 /proc/fs/nfsd/threads && grep -q '^{}/' /var/lib/nfs/etab"
 
