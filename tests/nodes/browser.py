@@ -76,6 +76,7 @@ def sit_down(url: str, folder: Path) -> Iterator[Person]:
         browser = play.chromium.launch(executable_path=chromium, args=list(QUIET))
         page = browser.new_page(base_url=url, viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(SECONDS * 1000)
+        expect.set_options(timeout=SECONDS * 1000)
         try:
             yield Person(page, folder)
         finally:

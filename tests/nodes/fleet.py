@@ -182,10 +182,17 @@ def register(bed: Any, execute: Callable[..., str], home: Path, api: str) -> Fle
         credentials,
         (key.splitlines()[1], account.admin_password.get_secret_value()),
         home,
-        # A server closes connections that were idle for some seconds, sometimes just when one is used again.
-        httpx.Client(base_url=api, timeout=60, limits=httpx.Limits(max_keepalive_connections=0)),
+        open_api(api),
         execute,
     )
+
+
+def open_api(url: str) -> httpx.Client:
+    """A client of a Prefect server's API that uses no connection twice.
+
+    A server closes connections that were idle for some seconds, sometimes just when one is used again.
+    """
+    return httpx.Client(base_url=url, timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def saved(block: Any, name: str) -> Any:

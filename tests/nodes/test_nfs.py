@@ -11,7 +11,7 @@ from flows.locks import lock_name
 from flows.provision_pack import provision_pack
 from tasks.errors import PlanRefused
 from tasks.nfs.apply import apply_plan
-from tests.nodes.fleet import bury_runs, change_nothing, fail, succeed, wait_until
+from tests.nodes.fleet import bury_runs, change_nothing, fail, open_api, succeed, wait_until
 from tests.nodes.machines import PackBed
 from tests.nodes.nfs_pack import CODE, DATA, DISK, NfsPack, clear, provisioning, register, register_own_server
 
@@ -283,8 +283,6 @@ def test_a_node_is_taken_out_and_nothing_of_the_share_is_left_on_it(provided: Nf
 def test_a_run_that_is_killed_is_finished_by_the_next(
     provided: NfsPack, machine: str, moment: str, prefect_server: str
 ) -> None:
-    import httpx
-
     if provided.mounts("slave2"):
         provided.withdraw("nfs-slave2")
     condition = moment.format(slave=provided.bed.addresses["slave2"])
@@ -292,7 +290,7 @@ def test_a_run_that_is_killed_is_finished_by_the_next(
         provided.bed.guest(machine, f"until {condition}; do sleep 0.02; done", timeout=120)
         kill()
     names = [lock_name("server", name) for name in (f"nfs-{m}" for m in ("nfs1", "nfs2", *NODES))]
-    with httpx.Client(base_url=prefect_server, timeout=60) as api:
+    with open_api(prefect_server) as api:
         bury_runs(api)
         for name in [*names, lock_name("share", "nfs-share")]:
             api.delete(f"/v2/concurrency_limits/{name}")

@@ -23,7 +23,7 @@ from tasks.failover import Ledger
 from tasks.fencing.gate import GATE_FILES
 from tasks.fleet import Target
 from tasks.outcome import Outcome, Outcomes
-from tests.nodes.fleet import change_nothing, fail, saved, succeed, wait_until
+from tests.nodes.fleet import change_nothing, fail, open_api, saved, succeed, wait_until
 from tests.nodes.replicas import MOUNT, NAME, TREES, Replica, events_about, replica
 
 __all__ = ["replica"]
@@ -79,9 +79,7 @@ def served(replica: Replica, prefect_server: str) -> Iterator[Served]:
             address=bed.addresses[name], credentials=credentials, host_keys=[bed.host_keys[name]]
         )
         saved(block, f"replica-{name}")
-    with httpx.Client(
-        base_url=prefect_server, timeout=60, limits=httpx.Limits(max_keepalive_connections=0)
-    ) as api:
+    with open_api(prefect_server) as api:
         yield Served(replica, api)
         for name in ("server-replica-nfs1", "server-replica-nfs2", f"share-{NAME}"):
             kind, _, rest = name.partition("-")
