@@ -1,6 +1,7 @@
 """Nodes and databases that reach each other over IPv6: found, let in at one spelling, and let go again.
 
-Visitors of nginx, too, may come over IPv6: unlike apache, it listens there only when it is told to.
+Visitors of nginx, too, may come over IPv6. Apache listens there without being told to, but not in the bed:
+its containers have IPv6 switched off when it starts, and it looks at that once.
 """
 
 from __future__ import annotations
