@@ -49,7 +49,7 @@ sub put {
 }
 for (my $number = 1; ; $number++) {
     sleep(0.2) until put($number);
-    printf $list "%d %.3f\n", $number, time; sleep(0.1);
+    printf $list "%d %.3f\n", $number, time; sleep(0.2);
 }
 """
 # Code and data are on the share; only what was uploaded says that both are there. Whether there is a name
