@@ -21,9 +21,11 @@ from flows.provision_pack import provision_pack
 from flows.sync_standby import sync_standby
 from tasks.fencing.gate import GATE_FILES
 from tasks.fencing.record import RECORDS
+from tasks.grants.values import user_name
 from tasks.ssh import disconnect_all
 from tests.nodes.conftest import KEEP
 from tests.nodes.fleet import Fleet, bury_runs, saved, succeed, wait_until
+from tests.nodes.grant_tools import forget
 from tests.nodes.machines import PackBed
 from tests.nodes.readers import Readers
 from tests.nodes.shares import GRACE, UNEXPORTED, WITHOUT, on_all
@@ -221,6 +223,7 @@ def failing(fleet: Fleet, pack_bed: PackBed) -> Iterator[Failing]:
     on_all(pack_bed, GRACE, *SERVERS)
     yield provide(fleet, pack_bed)
     disconnect_all()
+    forget(fleet.database.database(), user_name(SITE))
     Site.unregister(site_block_name(SITE))
     Platform.unregister(PLATFORM)
     pack_bed.mend()
