@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 NODES = ("web1", "web2", "web3", "web4")
 SERVICES = (*NODES, "db")
 # What is tested in one process, the longest first: the processes take these as they come.
-PARTS = ("cluster", "share", "pack", "databases", "access", "production")
+PARTS = ("share", "pack", "cluster", "service", "databases", "access", "production")
 KEEP = os.environ.get("PACKMASTER_KEEP", "") not in {"", "0"}
 
 os.environ.update(choose_settings())
@@ -101,6 +101,8 @@ def part_of_bed(item: pytest.Item) -> str:
         return "share" if about_the_share else "pack"
     if item.path.stem == "test_production":
         return "production"
+    if item.path.stem in {"test_service", "test_ui"}:
+        return "service"
     if item.path.stem.startswith("test_access"):
         return "access"
     about_accounts = any(word in item.path.stem for word in ("grants", "account", "rotation", "galera"))
