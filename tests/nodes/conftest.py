@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,6 +265,16 @@ def docker_kill(bed: Bed, docker_start: Callable[[str], None]) -> Iterator[Calla
         docker_start(name)
 
 
+def pause(container: str) -> None:
+    """The container's processes stand still; on a busy machine the kernel may need several attempts."""
+    ends = time.monotonic() + 30
+    while subprocess.run(["docker", "pause", container], capture_output=True, check=False).returncode != 0:
+        if time.monotonic() > ends:
+            run("docker", "pause", container)
+            return
+        time.sleep(1)
+
+
 @pytest.fixture
 def docker_unpause(bed: Bed) -> Callable[[str], None]:
     """Let a paused node go on. One that is not paused is left as it is."""
@@ -280,7 +291,7 @@ def docker_pause(bed: Bed, docker_unpause: Callable[[str], None]) -> Iterator[Ca
     paused = set()
 
     def docker_pause(name: str) -> None:
-        run("docker", "pause", f"{bed.project}-{name}")
+        pause(f"{bed.project}-{name}")
         paused.add(name)
 
     yield docker_pause

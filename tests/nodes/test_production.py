@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.nodes.conftest import pause
 from tests.nodes.prepared import KINDS, prepared
 from tests.nodes.service import find_port
 from tests.nodes.stack import LONG_RUNNING, PRODUCTION, Sources, Stack, wait_for
@@ -93,7 +94,7 @@ def killed(ready: Stack, docker_exec: Any, bed: Any) -> tuple[str, float]:
     run = begin(ready, named("killed"), PAIR, source)
     worker = ready.worker_of(f"create {named('killed')}")
     wait_for("both nodes are read", lambda: ready.tasks(run)["read", "COMPLETED"] >= 2, 60)
-    ready.run("docker", "pause", f"{bed.project}-web3")
+    pause(f"{bed.project}-web3")
     try:
         ready.sources.release(named("killed"))
         staged = f"/var/aegir/platforms/{named('killed')}/releases"
