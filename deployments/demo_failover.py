@@ -69,7 +69,7 @@ def run_failover(services: Services, net: str) -> None:
     services.run_command("inventory", "apply", str(write_inventory(services.state, net, (EARLY, LATE))))
     api.run("provision-pack", {"pack": api.reference("packmaster-pack", PACK)})
     share = {"share": api.reference("packmaster-share", SHARE)}
-    api.run("sync-standby", share)
+    copy_to_standby(api, share)
     visitors = Visitors({name: f"{net}.{LAST_OCTET[name]}" for name in KINDS})
     visitors.start()
     start_writers()
@@ -85,6 +85,20 @@ def run_failover(services: Services, net: str) -> None:
     start_writers()
     api.run("switch-share", share)
     say(f"  lost in the planned switch: {len(stop_writers(FIRST))} records")
+
+
+def copy_to_standby(api: Api, share: Mapping[str, object]) -> None:
+    """The standby has what was there when this began; one copy at a time, so a scheduled one ends first."""
+    ends = time.monotonic() + ASK_SECONDS
+    while True:
+        try:
+            api.run("sync-standby", share)
+            return
+        except PackmasterError as refused:
+            if "Cancelled" not in str(refused) or time.monotonic() > ends:
+                raise
+        say("    the schedule's own run is at it: trying again in 5 s")
+        time.sleep(5)
 
 
 def fail_over(api: Api, share: Mapping[str, object], killed: float, visitors: Visitors) -> None:
