@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, TimeoutError, expect, sync_playwright
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (
@@ -20,6 +20,8 @@ QUIET = (
 # The machine may be busy with other tests.
 SECONDS = 40
 RUN_SECONDS = 120
+# A click on a row that is replaced meanwhile is lost.
+TRIES = 4
 
 
 @dataclass
@@ -42,6 +44,15 @@ class Person:
 
     def follow(self, name: str) -> None:
         self.page.get_by_role("link", name=name, exact=True).first.click()
+
+    def goes_to(self, link: Locator, page: str) -> None:
+        """Follow a link of a list to a page of this kind; again where the list was just drawn anew."""
+        for _ in range(TRIES):
+            link.click()
+            with suppress(TimeoutError):
+                self.page.wait_for_url(f"**/{page}/**", timeout=SECONDS * 1000 / TRIES)
+                return
+        pytest.fail(f"no {page} after {TRIES} clicks: {self.page.url}", pytrace=False)
 
     def press(self, name: str) -> None:
         self.page.get_by_role("button", name=name, exact=True).first.click()

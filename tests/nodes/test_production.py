@@ -26,6 +26,7 @@ ZOMBIE_SECONDS = 90
 RECORDER_SECONDS = 5
 # Images are built and a dozen processes started, on a machine that may have other things to do.
 pytestmark = pytest.mark.timeout(1200)
+WAITS = "waiting for the locks"
 # A stack that a developer keeps has the platforms of the session before.
 SESSION = f"{time.time():.0f}"[-6:]
 KEEP = os.environ.get("PACKMASTER_KEEP", "") not in {"", "0"}
@@ -145,7 +146,7 @@ def check_whole(
     assert stack.ask("GET", f"/flow_runs/{run}")["run_count"] == 1
     wait_for(f"{stack.tasks(run)} is {undisturbed}", lambda: stack.tasks(run) == undisturbed, 60)
     logs = "\n".join(stack.logs(run))
-    assert "waiting for the locks" in logs
+    assert WAITS in logs
     assert f"plan for deploy {platform}" in logs or not every_line
     assert stack.ask("GET", f"/artifacts/plan-deploy-{platform}/latest")["flow_run_id"] == run
     table = stack.ask("GET", f"/artifacts/outcome-deploy-{platform}/latest")
@@ -238,6 +239,7 @@ def test_redis_is_restarted_under_a_run(ready: Stack, undisturbed: Counter[tuple
 
 def test_the_database_is_restarted_under_a_run(ready: Stack, undisturbed: Counter[tuple[str, str]]) -> None:
     run = begin(ready, named("postgres"), SINGLE, ready.sources.offer(named("postgres"), held=True))
+    wait_for("its first lines are stored", lambda: WAITS in "\n".join(ready.logs(run)), 60)
     ready.docker("stop", "postgres")
     ready.sources.release(named("postgres"))
     time.sleep(5)

@@ -113,7 +113,7 @@ def open_deployment(person: Person, name: str) -> None:
     person.page.get_by_placeholder("Search deployments").fill(name)
     rows = person.page.get_by_role("row")
     expect(rows).to_have_count(2)  # the heads, and what was found
-    rows.get_by_role("link", name=name, exact=True).first.click()
+    person.goes_to(rows.get_by_role("link", name=name, exact=True).first, "deployment")
 
 
 def open_form(person: Person, deployment: str) -> None:
