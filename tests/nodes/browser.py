@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, TimeoutError, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as TooLate
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (
@@ -49,7 +50,7 @@ class Person:
         """Follow a link of a list to a page of this kind; again where the list was just drawn anew."""
         for _ in range(TRIES):
             link.click()
-            with suppress(TimeoutError):
+            with suppress(TooLate):
                 self.page.wait_for_url(f"**/{page}/**", timeout=SECONDS * 1000 / TRIES)
                 return
         pytest.fail(f"no {page} after {TRIES} clicks: {self.page.url}", pytrace=False)
