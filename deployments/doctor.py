@@ -18,6 +18,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from deployments.bootstrap import BootstrapPlan, find_pool, plan_server
 from deployments.bootstrap.facts import find_filled_in, read_automations
+from deployments.bootstrap.plan import Step
 from deployments.connection import NAME_ONE, NO_SERVER, connect, is_named
 from flows.locks import find_stuck
 from tasks.errors import PackmasterError
@@ -138,13 +139,19 @@ def judge_plan(plan: BootstrapPlan, pool: str) -> Iterator[Finding]:
     remedy = f"packmaster bootstrap --pool {pool}"
     kinds = sorted({step.item.kind for step in plan.steps})
     for kind in kinds:
-        steps = [f"{step.action} {step.item.name}" for step in plan.steps if step.item.kind == kind]
+        steps = [name_step(step) for step in plan.steps if step.item.kind == kind]
         shown = ", ".join(steps[:5]) + (f" and {len(steps) - 5} more" if len(steps) > 5 else "")
         yield Finding(f"{kind}s", "missing", f"not up to date: {shown}", remedy)
     if not kinds:
         yield Finding("deployments, locks, automations", "ok", "are up to date")
     for note in plan.notes:
         yield Finding("switches", "note", note, "If that is not meant, switch it on in the UI")
+
+
+def name_step(step: Step) -> str:
+    """What is to be done, and about which of the fields."""
+    fields = ", ".join(detail.partition(":")[0] for detail in step.details)
+    return f"{step.action} {step.item.name}" + (f" ({fields})" if fields else "")
 
 
 def examine_pool(client: SyncPrefectClient, pool: str) -> Finding:

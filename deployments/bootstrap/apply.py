@@ -27,6 +27,7 @@ from blocks import Mail
 from deployments.bootstrap.desired import ALL_BLOCK_TYPES, MARK, TELLING
 from deployments.bootstrap.facts import PLACEHOLDER, read_automations, read_deployments
 from deployments.bootstrap.plan import Item, Step
+from deployments.bootstrap.slots import free_slots
 from deployments.definitions import Automation
 
 POOL_DESCRIPTION = "Where Packmaster's flows run; a worker of it needs this package, ssh, rsync and git."
@@ -71,7 +72,7 @@ class Applier:
             self.client.create_work_pool(wanted)
 
     def put_deployment(self, step: Step) -> None:
-        """The deployment is as wanted; its runs and whether it is paused are kept."""
+        """The deployment is as wanted; its runs, with their slots, and whether it is paused are kept."""
         if step.action == "remove":
             for deployment in read_deployments(self.client):
                 if deployment.name == step.item.name:
@@ -80,7 +81,7 @@ class Applier:
         fields, name = step.item.fields, step.item.name
         limit, strategy = fields["concurrency"]
         self._forget_schedules(step.item)
-        self.client.create_deployment(
+        made = self.client.create_deployment(
             self.client.create_flow_from_name(name),
             name,
             version=fields["version"],
@@ -96,6 +97,7 @@ class Applier:
             pull_steps=[],
             enforce_parameter_schema=True,
         )
+        free_slots(self.client, made)
 
     def _forget_schedules(self, item: Item) -> None:
         """Schedules that the file has no more are gone; creating a deployment anew would keep them."""

@@ -72,6 +72,7 @@ def describe_deployment(deployment: Deployment, pool: str) -> Item:
             "additionalProperties": False,
         },
         "concurrency": [limit.limit, limit.collision_strategy],
+        "slots": "taken by runs",
         "schedules": {schedule.slug: describe_schedule(schedule) for schedule in deployment.schedules},
         "version": VERSION,
         # The package is installed where a worker is: nothing is pulled from anywhere.

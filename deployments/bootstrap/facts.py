@@ -30,6 +30,7 @@ from deployments.bootstrap.desired import (
     summarise_automation,
 )
 from deployments.bootstrap.plan import Item
+from deployments.bootstrap.slots import find_wedged
 from flows.locks import KINDS, PREFIX, read_limits
 
 T = TypeVar("T")
@@ -41,6 +42,7 @@ PLACEHOLDER = "https://fill-this-in.invalid/"
 def read_server(client: SyncPrefectClient, pool: str) -> tuple[Item, ...]:
     """Everything of ours that the server has; with the pool's name, for that is the operator's."""
     deployments = read_deployments(client)
+    wedged = find_wedged(client, deployments)
     targets = {deployment.id: deployment.name for deployment in deployments}
     blocks = dict(_read_blocks(client))
     names = targets | {identity: name for name, identity in blocks.items()}
@@ -48,7 +50,7 @@ def read_server(client: SyncPrefectClient, pool: str) -> tuple[Item, ...]:
         *_read_block_types(client),
         *(Item("block", name, {}) for name in blocks),
         *_read_pool(client, pool),
-        *(_as_item(deployment) for deployment in deployments),
+        *(_as_item(deployment, wedged=deployment.id in wedged) for deployment in deployments),
         *(_from_automation(automation, names) for automation in read_automations(client)),
         *_read_locks(client),
         *_read_variable(client),
@@ -144,7 +146,7 @@ def _read_locks(client: SyncPrefectClient) -> Iterator[Item]:
             yield Item("lock", name, {"limit": limit.limit, "active": limit.active, "held": held})
 
 
-def _as_item(deployment: DeploymentResponse) -> Item:
+def _as_item(deployment: DeploymentResponse, *, wedged: bool) -> Item:
     limit, options = deployment.global_concurrency_limit, deployment.concurrency_options
     fields = {
         "description": deployment.description,
@@ -157,6 +159,7 @@ def _as_item(deployment: DeploymentResponse) -> Item:
             limit.limit if limit else None,
             options.collision_strategy.value if options else None,
         ],
+        "slots": "taken by no run" if wedged else "taken by runs",
         "schedules": {schedule.slug: _as_schedule(schedule) for schedule in deployment.schedules},
         "version": deployment.version,
         "pull": deployment.pull_steps or [],

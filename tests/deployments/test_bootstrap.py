@@ -1,5 +1,7 @@
 """A real Prefect server made ready: again and again, after changes, and beside what others made there."""
 
+from datetime import timedelta
+
 import pytest
 from click.testing import CliRunner, Result
 from prefect import flow
@@ -13,6 +15,7 @@ from prefect.client.schemas.actions import (
 )
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.events.schemas.automations import Automation, AutomationCore
+from prefect.states import Pending, Running
 from pydantic import SecretStr
 
 from deployments.bootstrap.desired import VARIABLE
@@ -149,6 +152,57 @@ def test_what_is_gone_goes_and_what_others_made_stays(client: SyncPrefectClient)
             client.delete_automation(identity)
         for deployment in (copy, own):
             client.delete_deployment(deployment)
+
+
+def take_slot(client: SyncPrefectClient, name: str, taken: int) -> None:
+    limit = find(client, name).global_concurrency_limit
+    assert limit is not None
+    client.update_global_concurrency_limit(limit.name, GlobalConcurrencyLimitUpdate(active_slots=taken))
+
+
+def test_a_slot_that_no_run_has_is_free_again(client: SyncPrefectClient) -> None:
+    """A server that forgets its leases when it is killed; with one slot, no run would ever begin again."""
+    take_slot(client, "check-share", 1)
+    assert "slots: 'taken by no run' -> 'taken by runs'" in bootstrap("--dry-run").output
+    assert "update    deployment check-share" in bootstrap().output
+    freed = find(client, "check-share").global_concurrency_limit
+    assert freed is not None
+    assert freed.active_slots == 0
+    assert bootstrap().output.endswith("\n0 change(s)\n")
+
+
+def test_the_slot_of_a_run_that_goes_on_is_left(client: SyncPrefectClient) -> None:
+    deployment = find(client, "check-share")
+    run = client.create_flow_run_from_deployment(deployment.id)
+    client.set_flow_run_state(run.id, Pending())
+    try:
+        assert bootstrap().output.endswith("\n0 change(s)\n")
+        client.set_flow_run_state(run.id, Running())
+        taken = find(client, "check-share").global_concurrency_limit
+        assert taken is not None
+        assert taken.active_slots == 1
+        assert bootstrap().output.endswith("\n0 change(s)\n")
+        take_slot(client, "check-share", 2)
+        assert "update    deployment check-share" in bootstrap().output
+        taken = find(client, "check-share").global_concurrency_limit
+        assert taken is not None
+        assert taken.active_slots == 1
+    finally:
+        client.delete_flow_run(run.id)
+        take_slot(client, "check-share", 0)
+
+
+def test_a_run_that_never_began_has_no_slot(
+    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = client.create_flow_run_from_deployment(find(client, "check-share").id)
+    client.set_flow_run_state(run.id, Pending())
+    try:
+        monkeypatch.setattr("deployments.bootstrap.slots.PENDING_FOR_EVER", timedelta(0))
+        assert "update    deployment check-share" in bootstrap("--dry-run").output
+    finally:
+        client.delete_flow_run(run.id)
+        take_slot(client, "check-share", 0)
 
 
 def test_nothing_is_sent_until_a_block_is_filled_in(client: SyncPrefectClient) -> None:
