@@ -231,6 +231,8 @@ with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
 
 # Prefect takes no lease of less than a minute, which is all that the unit tests have.
 @pytest.mark.nodes
+# Prefect takes no lease of less than a minute, which is all that the unit tests have.
+@pytest.mark.nodes
 def test_a_killed_holder_is_forgotten_after_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     script = HOLDER.replace(
         "from flows.locks import hold", "from flows import locks; from flows.locks import hold"
