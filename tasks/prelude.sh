@@ -23,8 +23,13 @@ say_packages() {
 # PATH...: what is there, whose, and how it reads; nothing of one that does not exist.
 say_paths() {
     [ $# -gt 0 ] || return 0
-    stat -c "%F$tab%U$tab%G$tab%a$tab%n" "$@" 2>/dev/null |
+    format=%F$tab%U$tab%G$tab%a$tab%n
+    # Since Linux 6.19 the first look at a directory on NFS asks for a delegation, too, which a root that is
+    # nobody there may be denied, and stat with it. The second one does not ask.
+    found=$(stat -c "$format" "$@" 2>/dev/null) || found=$(stat -c "$format" "$@" 2>/dev/null) || :
+    printf '%s\n' "$found" |
         while IFS=$tab read -r type owner group mode path; do
+            [ -n "$path" ] || continue
             digest=''
             case $type in
                 'symbolic link') kind=link digest=$(readlink "$path") ;;

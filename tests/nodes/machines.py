@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
 OCTETS = {"nfs1": 61, "nfs2": 62, "master1": 71, "slave1": 72, "slave2": 73}
 MACHINES = tuple(OCTETS)
-# The kernel of the others has no packet filter, see docker/images/uml-kernel.
-SERVERS_KERNEL = "linux-filter.uml"
-FILTERING = ("nfs1", "nfs2")
+# The usual one has no packet filter, see docker/images/uml-kernel.
+FILTERING_KERNEL = "linux-filter.uml"
 BOOT_SECONDS = 120.0
 NODES_SCRIPT = Path(__file__).resolve().parents[2] / "docker" / "nodes"
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
@@ -105,10 +104,10 @@ class PackBed:
         self.await_boot(*names, other_than=before)
 
     @contextmanager
-    def servers_kernel(self, name: str) -> Iterator[None]:
-        """A machine has, meanwhile, the kernel of an NFS server."""
+    def filtering_kernel(self, name: str) -> Iterator[None]:
+        """A machine has, meanwhile, the slow kernel, which has a packet filter."""
         chosen = "/machine/kernel"
-        self._docker("exec", name, command=("sh", "-c", f"echo {SERVERS_KERNEL} >{chosen}"))
+        self._docker("exec", name, command=("sh", "-c", f"echo {FILTERING_KERNEL} >{chosen}"))
         self.switch_off(name)
         self.power_on(name)
         yield
@@ -137,16 +136,17 @@ class PackBed:
         self.unplugged.discard(name)
 
     def drop_port(self, name: str, port: int, *sources: str) -> None:
-        """Packets to a TCP port of an NFS server vanish; with `sources`, only those from these addresses."""
+        """Packets to a TCP port of a machine vanish; with `sources`, only those from these addresses."""
         self._fault(name, port, sources, "DROP")
 
     def reject_port(self, name: str, port: int, *sources: str) -> None:
-        """Connections to a TCP port of an NFS server are refused, and the ones that there are reset."""
-        self._fault(name, port, sources, "REJECT --reject-with tcp-reset")
+        """Connections to a TCP port of a machine are refused, and the ones that there are reset."""
+        self._fault(name, port, sources, "REJECT", "--reject-with", "tcp-reset")
 
     def restore(self, *names: str) -> None:
         """Packets get through again."""
-        self._on_all(names, "iptables -F INPUT")
+        for name in names:
+            self._docker("exec", name, command=("iptables", "-F", "FORWARD"))
 
     def mend(self) -> None:
         """Everything that was broken through this class runs again, and its ports are open."""
@@ -155,7 +155,7 @@ class PackBed:
         names = sorted(self.broken)
         if names:
             self.power_on(*names)
-            self.restore(*(name for name in names if name in FILTERING))
+            self.restore(*names)
         self.broken.clear()
 
     def runs(self, name: str) -> bool:
@@ -186,10 +186,12 @@ class PackBed:
             time.sleep(0.3)
         pytest.fail(f"{name} has not booted within {BOOT_SECONDS:g} s (it says {said})", pytrace=False)
 
-    def _fault(self, name: str, port: int, sources: tuple[str, ...], verdict: str) -> None:
+    def _fault(self, name: str, port: int, sources: tuple[str, ...], *verdict: str) -> None:
+        """Made on the machine's wire: its own packet filter, if it has one, is its own affair."""
         self.broken.add(name)
+        rule = ("iptables", "-I", "FORWARD", "-p", "tcp", "--dport", str(port))
         for source in sources or ("0.0.0.0/0",):
-            self.guest(name, f"iptables -I INPUT -p tcp --dport {port} -s {source} -j {verdict}")
+            self._docker("exec", name, command=(*rule, "-s", source, "-j", *verdict))
 
 
 @pytest.fixture(scope="session")
@@ -218,7 +220,7 @@ def pack_bed(bed: Bed) -> Iterator[PackBed]:
     )
     # A developer's kept bed may be as a failed test left it.
     machines.await_boot(*MACHINES)
-    machines.restore(*FILTERING)
+    machines.restore(*MACHINES)
     yield machines
     machines.shell.close_all()
 
