@@ -1,11 +1,13 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-unit test-nodes lint demo demo-cluster demo-failover down bench bench-code bench-grants bench-orchestration bench-failover engine images sources browser
+.PHONY: help setup test test-unit test-server test-nodes lint demo demo-cluster demo-failover down bench bench-code bench-grants bench-orchestration bench-failover engine images sources browser
 # Steps share one machine, and their order is what a person follows on the screen.
 .NOTPARALLEL:
 
 PY := .venv/bin/python
 # Three beds side by side, also on two cores: while machines boot and time-outs run out in one, the others work.
 PYTEST := $(PY) -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder
+# What keeps both cores busy by itself.
+UNIT := $(PY) -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder --ignore tests/nodes
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,11 +27,14 @@ down: ## stop what `make demo` started, and nothing else
 	@docker/nodes down
 	@docker/engine stop
 
-test: setup engine images sources browser ## everything: unit, policy and real nodes
+test: setup engine images sources browser ## everything: unit, policy, a real Prefect server and real nodes
 	@$(PYTEST)
 
-test-unit: setup ## what needs no Docker
-	@$(PYTEST) -m "not nodes"
+test-unit: setup ## what needs nothing but this checkout, in a minute
+	@$(UNIT) -m "not nodes and not server"
+
+test-server: setup ## what needs a real Prefect server, and no Docker
+	@$(UNIT) -m "server and not nodes"
 
 test-nodes: setup engine images sources browser ## only what runs on real nodes
 	@$(PYTEST) -m nodes

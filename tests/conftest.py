@@ -119,8 +119,9 @@ def needs_nodes(item: pytest.Item) -> bool:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """One process takes all unit tests that need a server: a second one costs more than it saves."""
+    """One process takes all tests that need a server and no nodes: a second one costs more than it saves."""
     if needs_server(item) and NODES not in item.path.parents:
+        item.add_marker(pytest.mark.server)
         item.add_marker(pytest.mark.xdist_group("server"))
 
 

@@ -67,6 +67,7 @@ def test_a_refusal_is_one_message_and_status_1(inventory: Path, prefect_server: 
     assert "Traceback" not in refused.output
 
 
+@pytest.mark.server
 def test_a_server_that_is_not_there_is_one_message_too(inventory: Path) -> None:
     """The first thing that goes wrong on a new machine: no server, or the wrong address."""
     environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:1/api"}
@@ -77,6 +78,7 @@ def test_a_server_that_is_not_there_is_one_message_too(inventory: Path) -> None:
     assert "http://127.0.0.1:1/api" in done.stderr
 
 
+@pytest.mark.server
 def test_without_a_server_nothing_is_done_on_one_that_nobody_sees(tmp_path: Path) -> None:
     """Prefect would start one for the command alone, and all would seem well."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}

@@ -65,6 +65,7 @@ def test_a_refusal_names_the_setting() -> None:
     assert "PREFECT_API_URL" in judge_refusal("http://s", 404).remedy
 
 
+@pytest.mark.server
 def test_no_server_is_a_finding_and_no_traceback() -> None:
     environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:1/api"}
     command = [sys.executable, "-m", "deployments.cli", "doctor"]

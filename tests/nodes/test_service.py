@@ -144,6 +144,18 @@ def test_the_night_reports_what_somebody_did_by_hand(shop: Service, docker_exec:
     assert shop.listener.paths == {f"/hook?{HOOK}"}
 
 
+def test_somebody_is_told_that_nothing_runs_any_more(shop: Service) -> None:
+    """Nobody schedules anything here: after one run of check-share there is silence."""
+    named_so = "packmaster: tell that nothing runs any more"
+    (silence,) = [each for each in shop.filter("automations", {}) if each["name"] == named_so]
+    assert silence["trigger"]["within"] == 900
+    silence["trigger"]["within"] = 10
+    kept = {key: silence[key] for key in ("name", "description", "enabled", "trigger", "actions", "tags")}
+    assert shop.ask("PUT", f"/automations/{silence['id']}", kept, token=shop.token()).is_success
+    shop.example("run_flow.py", "check-share", "{}")
+    shop.wait(lambda: "packmaster.watch.silent" in {heard["event"] for heard in shop.listener.heard}, 120)
+
+
 def test_where_the_platform_says_so_it_is_repaired(shop: Service, docker_exec: Any) -> None:
     path = shop.home / "policy.yaml"
     path.write_text("platforms:\n  svc-shop: {on_drift: repair}\n")
