@@ -83,7 +83,7 @@ class Api:
 
     def headline(self, key: str) -> str:
         """What stands above the latest table artifact of a key."""
-        return str(self._ask("GET", f"/artifacts/{key}/latest").json()["description"])
+        return str(self._ask("GET", f"/artifacts/{key}/latest").json()["description"]).replace("**", "")
 
     def table(self, key: str) -> list[dict[str, str]]:
         """The rows of the latest table artifact of a key."""
