@@ -15,6 +15,9 @@ from tasks.servers.steps import WriteFile
 
 _HEAD = "# Written by Packmaster (flow provision-pack): changes made here are undone by its next run."
 _SECONDS_BETWEEN = 5
+# Since Linux 6.19 a client that looks at a directory asks for a delegation of it, too. A root that is nobody on
+# the share may be denied that, and its look with it: stat and mount -o remount fail now and then.
+_DELEGATIONS = "/sys/module/nfsv4/parameters/directory_delegations"
 
 # The mount table is read and nothing in it is touched: a look at a mount whose server is gone would hang.
 # NFS is mounted without systemd, for which a machine has not booted while it has a job to do; a directory
@@ -22,6 +25,8 @@ _SECONDS_BETWEEN = 5
 _SCRIPT = f"""#!/bin/sh
 {_HEAD}
 # Every line of {FSTAB} that is marked {MARK} gets mounted; this ends when they all are.
+modprobe nfsv4 2>/dev/null
+[ ! -e {_DELEGATIONS} ] || echo N >{_DELEGATIONS}
 until
     missing=''
     for line in $(awk '$1 !~ /^#/ && $4 ~ /(^|,){MARK}=/ {{ print $3 ":" $2 }}' {FSTAB}); do

@@ -5,7 +5,10 @@ stopped=''
 trap 'for unit in $stopped; do systemctl start "$unit"; done' EXIT
 case $kind in
     bind) set -- --bind ;;
-    *) set -- -t nfs -o "$options" ;;
+    *)
+        want_no_delegations
+        set -- -t nfs -o "$options"
+        ;;
 esac
 detach() { timeout -k 2 "$seconds" umount "$point" 2>&1; }
 if is_mounted "$point"; then
