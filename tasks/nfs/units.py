@@ -15,8 +15,8 @@ from tasks.servers.steps import WriteFile
 
 _HEAD = "# Written by Packmaster (flow provision-pack): changes made here are undone by its next run."
 _SECONDS_BETWEEN = 5
-# Since Linux 6.19 a client that looks at a directory asks for a delegation of it, too. A root that is nobody on
-# the share may be denied that, and its look with it: stat and mount -o remount fail now and then.
+# Since Linux 6.19 a client that looks at a directory asks for a delegation of it, too. A root that is nobody
+# on the share may be denied that, and its look with it: stat and mount -o remount fail now and then.
 _DELEGATIONS = "/sys/module/nfsv4/parameters/directory_delegations"
 
 # The mount table is read and nothing in it is touched: a look at a mount whose server is gone would hang.
