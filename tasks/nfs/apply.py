@@ -79,6 +79,8 @@ def _call_of(step: todo.Step) -> _Call | None:  # noqa: C901, PLR0911, PLR0912 -
             return _Call("make_export_directory", (path, owner, group, f"{mode:04o}", disk))
         case todo.RunNfsServer():
             return _Call("run_nfs_server", (NFS_UNIT,))
+        case todo.EndDelegations(path, content):
+            return _Call("end_delegations", (path,), content.encode())
         case todo.PutExport(export):
             return _Call("put_export", (export.path, export.client, ",".join(export.options)))
         case todo.TakeExportBack(path, client):

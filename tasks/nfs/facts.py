@@ -14,6 +14,7 @@ from tasks.nfs.exports import EXPORTS_D, parse_exports
 from tasks.nfs.ids import DEFAULT_ID, WEB_ID
 from tasks.nfs.mounts import desired_mounts, parse_mountinfo
 from tasks.nfs.state import (
+    LEASES_FILE,
     MOUNTS_SCRIPT,
     MOUNTS_UNIT,
     MOUNTS_UNIT_FILE,
@@ -47,7 +48,7 @@ class Questions:
 
 def server_questions(share: Share, uid: int | None = None, gid: int | None = None) -> Questions:
     """What provisioning asks about the share's server and its standby."""
-    paths = (EXPORTS_D, *export_paths(share))
+    paths = (EXPORTS_D, LEASES_FILE, *export_paths(share))
     return Questions(SERVER_PACKAGES, paths, (), (NFS_UNIT,), uid or DEFAULT_ID, gid or DEFAULT_ID)
 
 
@@ -84,6 +85,7 @@ def parse_facts(host: str, text: str) -> MachineFacts:
         kernel=parse_exports(_text(seen["kernel"])),
         versions=frozenset(seen["versions"][0][0].split()) if seen["versions"] else frozenset(),
         stray_policy=bool(seen["stray_policy"]),
+        leases=bool(seen["leases"]),
     )
 
 

@@ -13,6 +13,7 @@ MOUNTS_UNIT = "packmaster-mounts.service"
 MOUNTS_UNIT_FILE = f"/etc/systemd/system/{MOUNTS_UNIT}"
 MOUNTS_SCRIPT = "/usr/local/sbin/packmaster-mounts"
 NFS_UNIT = "nfs-server.service"
+LEASES_FILE = "/etc/sysctl.d/60-packmaster-nfs.conf"
 # What a bounded request to a mount's server gave, when it was no error.
 OK, HUNG = "ok", "hung"
 
@@ -61,7 +62,8 @@ class MachineFacts:
 
     `holders` are the names that have an id: `uid 5000` -> `aegir`. `answers` says of each mount point with
     NFS on it what a bounded request to its server gave: `ok`, `hung`, or the error. `files` are the texts of
-    exports files by path; `table` is what is exported, `kernel` what the kernel was asked for of it.
+    exports files by path; `table` is what is exported, `kernel` what the kernel was asked for of it. With
+    `leases` the kernel delegates files to NFS clients.
     """
 
     host: str
@@ -82,6 +84,7 @@ class MachineFacts:
     kernel: tuple[Export, ...] = ()
     versions: frozenset[str] = frozenset()
     stray_policy: bool = False
+    leases: bool = False
 
     def path(self, path: str) -> PathState:
         return self.paths.get(path, PathState())

@@ -33,6 +33,17 @@ class RunNfsServer:
 
 
 @dataclass(frozen=True, slots=True)
+class EndDelegations:
+    """The kernel delegates files and directories to no client, now and after a boot."""
+
+    path: str
+    content: str
+
+    def __str__(self) -> str:
+        return "the NFS server delegates no files to its clients"
+
+
+@dataclass(frozen=True, slots=True)
 class PutExport:
     """It is exported like this from now on; `PutExportsFile` does it for the next boot."""
 
@@ -144,6 +155,7 @@ Step: TypeAlias = (
     | CreateAccount
     | DisableUnit
     | EnableUnit
+    | EndDelegations
     | InstallPackages
     | MakeDirectory
     | MakeExportDirectory

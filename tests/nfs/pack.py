@@ -59,6 +59,7 @@ def bare(name: str, **changes: Any) -> MachineFacts:
         numbers=Numbers(web_user=33, web_group=33),
         mounts=(ROOT, ON_DISK) if name.startswith("nfs") else (ROOT,),
         fstab=FSTAB,
+        leases=True,
         paths={DISK: PathState("directory", "root", "root", 0o755)},
     )
     return replace(facts, **changes)
@@ -112,6 +113,9 @@ def apply_step(facts: MachineFacts, step: todo.Step) -> MachineFacts:  # noqa: C
             named = [export for text in facts.files.values() for export in parse_exports(text)]
             on = with_unit(facts, NFS_UNIT, UnitState(True, True))
             return on if facts.unit(NFS_UNIT).running else replace(on, table=tuple(named))
+        case todo.EndDelegations(path, content):
+            state = PathState("file", "root", "root", 0o644, digest_of(content))
+            return replace(with_path(facts, path, state), leases=False)
         case todo.PutExport(export):
             others = tuple(one for one in facts.table if one.key != export.key)
             return replace(facts, table=(*others, export))

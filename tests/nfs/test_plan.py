@@ -5,7 +5,7 @@ from dataclasses import replace
 from tasks.nfs.exports import Export
 from tasks.nfs.mounts import desired_mounts
 from tasks.nfs.plan import plan_provision, plan_withdraw
-from tasks.nfs.state import Beneath
+from tasks.nfs.state import LEASES_FILE, Beneath
 from tasks.nfs.steps import PutExport, TakeExportBack
 from tasks.nfs.verify import check_provided
 from tests.nfs.pack import (
@@ -27,6 +27,8 @@ from tests.nfs.pack import (
     provided,
     steps_of,
 )
+
+SERVERS = ("nfs1", "nfs2")
 
 
 def test_bare_machines_get_everything_in_this_order() -> None:
@@ -56,6 +58,16 @@ def test_a_provided_pack_gets_nothing_and_says_so() -> None:
     assert str(plan) == "share blogs: is provided as asked, nothing to do"
     assert plan.as_rows() == [{"host": "blogs", "order": "", "step": "is provided as asked, nothing to do"}]
     assert not check_provided(pack(), plan, facts).failed
+
+
+def test_both_servers_delegate_nothing_now_and_after_a_boot() -> None:
+    facts = provided()
+    asked_for = "the NFS server delegates no files to its clients"
+    assert all(steps_of(plan_provision(pack(), bare_facts()), name).count(asked_for) == 1 for name in SERVERS)
+    for name in SERVERS:
+        without = {path: seen for path, seen in facts[name].paths.items() if path != LEASES_FILE}
+        for changed in (replace(facts[name], leases=True), replace(facts[name], paths=without)):
+            assert steps_of(plan_provision(pack(), {**facts, name: changed}), name) == [asked_for]
 
 
 def test_the_mounts_of_a_slave_and_of_the_master() -> None:

@@ -112,6 +112,18 @@ def test_many_small_files_go_through_a_mount_quickly(provided: NfsPack) -> None:
     assert seconds < 25, seconds
 
 
+def test_a_time_that_is_set_on_a_node_is_seen_by_all(provided: NfsPack) -> None:
+    """rsync sets those of every release and upload; a client with a delegation kept them to itself."""
+    set_it = f"cd {DATA}; echo x >dated; touch -d @1577836800.5 dated"
+    provided.bed.guest("master1", f"su aegir -s /bin/sh -c '{set_it}'")
+    seen = [provided.bed.guest(name, f"su aegir -s /bin/sh -c 'cat {DATA}/dated'") for name in NODES]
+    assert seen == ["x\n"] * 3
+    for name, folder in (("slave1", DATA), ("nfs1", f"{DISK}/blogs/sites"), ("master1", DATA)):
+        said = provided.bed.guest(name, f"su aegir -s /bin/sh -c 'stat -c %.1Y {folder}/dated'")
+        assert said == "1577836800.5\n", name
+    provided.bed.guest("master1", f"su aegir -s /bin/sh -c 'rm {DATA}/dated'")
+
+
 def test_an_export_that_was_changed_is_put_right_and_one_made_by_hand_stays(provided: NfsPack) -> None:
     bed, slave = provided.bed, provided.bed.addresses["slave1"]
     bed.guest("nfs1", "exportfs -i -o ro,no_subtree_check 192.0.2.201:/home")

@@ -52,6 +52,7 @@ for file in /etc/exports /etc/exports.d/*.exports; do
 done
 [ ! -r /var/lib/nfs/etab ] || say table "$(encode </var/lib/nfs/etab)"
 [ ! -r /proc/fs/nfsd/exports ] || say kernel "$(encode </proc/fs/nfsd/exports)"
+[ "$(cat /proc/sys/fs/leases-enable 2>/dev/null)" != 1 ] || say leases yes
 [ ! -r /proc/fs/nfsd/versions ] || say versions "$(cat /proc/fs/nfsd/versions)"
 
 # One question at a time to a mount: while the last one is not answered, the answer is `hung`, and none is asked.
