@@ -48,10 +48,12 @@ class Person:
 
     def goes_to(self, link: Locator, page: str) -> None:
         """Follow a link of a list to a page of this kind; again where the list was just drawn anew."""
+        patience = SECONDS * 1000 / TRIES
         for _ in range(TRIES):
-            link.click()
             with suppress(TooLate):
-                self.page.wait_for_url(f"**/{page}/**", timeout=SECONDS * 1000 / TRIES)
+                link.click(timeout=patience)
+            with suppress(TooLate):
+                self.page.wait_for_url(f"**/{page}/**", timeout=patience)
                 return
         pytest.fail(f"no {page} after {TRIES} clicks: {self.page.url}", pytrace=False)
 
