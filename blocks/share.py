@@ -119,8 +119,8 @@ class Share(InventoryBlock):
     automatic_failover: bool = Field(
         default=False,
         title="Automatic failover",
-        description="Mode replica: a failover may happen without a person's approval, where the controller "
-        "and a majority of clients agree that the server is gone, and it can be fenced.",
+        description="Mode replica: a failover happens without a person, as soon as check-share, the "
+        "controller and a majority of clients agree that the server is gone, and it can be fenced.",
     )
 
     _sane_clients = field_validator("clients")(as_field_check(check_clients))

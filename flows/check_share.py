@@ -10,7 +10,9 @@ Effect: each node asks the server over NFS, looks into the mount table, and read
     by itself. The table `share-<name>` shows what is so since when, and is what the next run goes on from.
     Others are told of changes only: one event (`packmaster.share.unhealthy`, `changed`, `failing_over` or
     `recovered`) a run, and `filling` when less than 5 % of the disk or its inodes are left. The run fails
-    while a mount or a server is not as it should be. Nothing is mended.
+    while a mount or a server is not as it should be. Nothing is mended. While controller and most nodes
+    agree that the server is gone, and the share's policy lets it fail over by itself, each run says so
+    (`packmaster.share.standby_wanted`), and an automation starts failover-share, unless a run is at it.
 Rollback: none needed; it only looks. It leaves one small file a node, `.packmaster-probe-<node>`, in the
     data.
 Safe to re-run? Yes, at any time, also beside a run that is working on the same machines.
@@ -36,12 +38,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from blocks import Pack, Share
+from flows.locks import is_at_work
 from flows.operation import operation
 from flows.overview import refresh_quietly
 from flows.publish import announce, artifact_key
-from flows.watch import Circle, find_circle, look, take_sample
+from flows.watch import Circle, Looked, find_circle, look, take_sample
 from tasks.errors import Drift, PackmasterError
 from tasks.liveness import Change, Watch, find_changes, find_warning, parse_rows, summarise
+from tasks.liveness.quorum import SERVER, is_agreed
 from tasks.liveness.values import Verdict
 
 NAME = "check-share"
@@ -92,6 +96,8 @@ def watch_over(circle: Circle) -> tuple[bool, str]:
         table=looked.watch.as_rows(),
         description=f"**Share {name}** {text} {looked.samples} sample(s).",
     )
+    if wants_standby(circle, looked) and not is_at_work(name):
+        announce("share.standby_wanted", name, {"detail": text})
     if changes or not before.rows:
         refresh_quietly()
     return not looked.watch.unhealthy, text
@@ -144,6 +150,14 @@ def warn(share: str, warning: str) -> None:
     if warning:
         get_run_logger().warning("share %s: %s", share, warning)
         announce("share.filling", share, {"detail": warning})
+
+
+def wants_standby(circle: Circle, looked: Looked) -> bool:
+    """Whether the share's policy lets its standby take over, and its server is held and known to be gone."""
+    share = circle.share
+    row = looked.watch.rows.get((share.server.name, SERVER))
+    gone = row is not None and row.announced is Verdict.HUNG and is_agreed(circle.watched, looked.sample)
+    return gone and share.automatic_failover and share.standby is not None
 
 
 def name_event(before: Watch, after: Watch) -> str:

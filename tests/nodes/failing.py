@@ -144,6 +144,12 @@ class Failing:
         told = datetime.fromisoformat(plan["created"]).timestamp()
         return told - float(said), str(self.fleet.artifact(f"timeline-{SHARE}")["description"])
 
+    def events(self) -> set[str]:
+        """What was told about the share so far; events are recorded with a delay."""
+        wanted = {"resource": {"id": [f"packmaster.share.{SHARE}"]}}
+        found = self.fleet.api.post("/events/filter", json={"filter": wanted, "limit": 50}).json()["events"]
+        return {event["event"] for event in found}
+
     def sources(self, name: str) -> set[str]:
         """Which servers a node mounts from."""
         lines = self.bed.guest(name, "grep ' /var/aegir/.* nfs4 ' /proc/self/mountinfo || :").splitlines()

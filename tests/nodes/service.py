@@ -10,9 +10,11 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +162,20 @@ class Service:
         assert answer.status_code == 200, answer.text
         found = answer.json()
         return list(found["events"] if what == "events" else found)
+
+    def announce(self, what: str, name: str) -> None:
+        """An event as our flows tell it, about a share, server or platform of this name."""
+        event = {
+            "id": str(uuid.uuid4()),
+            "occurred": datetime.now(UTC).isoformat(),
+            "event": f"packmaster.{what}",
+            "resource": {
+                "prefect.resource.id": f"packmaster.{what.partition('.')[0]}.{name}",
+                "prefect.resource.name": name,
+            },
+            "payload": {},
+        }
+        assert self.post("/events", [event], token=self.token()).status_code == 204
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A command as an operator of this server types it."""

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from blocks import NfsServer, Pack
+from flows.check_share import check_share
 from flows.failover_share import failover_share
 from flows.ledger import read_ledger
 from flows.provision_pack import provision_pack
@@ -135,6 +136,8 @@ def test_a_server_that_only_the_controller_cannot_reach_is_not_gone(failing: Fai
 def test_a_failover_is_killed_between_any_two_steps_and_its_server_comes_back(failing: Failing) -> None:
     failing.set_share(automatic_failover=True)
     failing.bed.power_off("nfs1")
+    assert check_share(share=failing.share, return_state=True).is_failed()
+    wait_until(lambda: "packmaster.share.standby_wanted" in failing.events(), 20)
     kill_at(failing, "flows.failover_share.claim_and_fence")
     failing.bed.power_on("nfs1")
     wait_until(lambda: failing.exported("nfs1"), BOOT_SECONDS)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -168,17 +166,20 @@ def test_where_the_platform_says_so_it_is_repaired(shop: Service, docker_exec: A
 
 def test_an_unhealthy_share_is_looked_at_by_itself(service: Service) -> None:
     """The automation names the share of the event; that there is none here is the run's affair."""
-    event = {
-        "id": str(uuid.uuid4()),
-        "occurred": datetime.now(UTC).isoformat(),
-        "event": "packmaster.share.unhealthy",
-        "resource": {"prefect.resource.id": "packmaster.share.s1", "prefect.resource.name": "s1"},
-        "payload": {},
-    }
-    assert service.post("/events", [event], token=service.token()).status_code == 204
+    service.announce("share.unhealthy", "s1")
     of_it = {"deployments": {"id": {"any_": [service.deployment("repair-share")]}}}
     (run,) = service.wait(lambda: service.filter("flow_runs", of_it), 30)
     assert run["parameters"]["dry_run"] is True
+    assert run["parameters"]["share"] == named("share", "s1")
+
+
+def test_a_share_whose_policy_allows_it_is_failed_over_by_itself(service: Service) -> None:
+    """The automation asks nobody; what may be done is the flow's affair."""
+    of_it = {"deployments": {"id": {"any_": [service.deployment("failover-share")]}}}
+    assert service.filter("flow_runs", of_it) == []
+    service.announce("share.standby_wanted", "s1")
+    (run,) = service.wait(lambda: service.filter("flow_runs", of_it), 30)
+    assert run["parameters"]["automatic"] is True
     assert run["parameters"]["share"] == named("share", "s1")
 
 
