@@ -32,6 +32,7 @@ NO_GREETING = 5
 REFUSAL = "packmaster-receive: "
 # Files that are removed while they are copied are nobody's loss.
 VANISHED = 24
+WRITE_FAILED = 11
 _ESCAPED = re.compile(rb"\\#([0-7]{3})")
 _DELETING = b"*deleting"
 # What kind of change, to what kind of thing, in which of nine respects.
@@ -163,7 +164,10 @@ def send(
             f"from {source.name}, which copies share {share.name} to it ({said[0] if said else 'no answer'})",
         )
     if not result.ok and result.status != VANISHED:
-        raise CommandFailed(result, f"share {share.name} could not be copied to {destination.name}")
+        meaning = f"share {share.name} could not be copied to {destination.name}"
+        # The reason comes from there, over a connection that ends with it: sometimes it is too late.
+        full = result.status == WRITE_FAILED
+        raise CommandFailed(result, f"{meaning}, where a write failed; is its disk full?" if full else meaning)
     return result
 
 
