@@ -166,8 +166,9 @@ def send(
     if not result.ok and result.status != VANISHED:
         meaning = f"share {share.name} could not be copied to {destination.name}"
         # The reason comes from there, over a connection that ends with it: sometimes it is too late.
-        full = result.status == WRITE_FAILED
-        raise CommandFailed(result, f"{meaning}, where a write failed; is its disk full?" if full else meaning)
+        if result.status == WRITE_FAILED:
+            meaning += ", where a write failed; is its disk full?"
+        raise CommandFailed(result, meaning)
     return result
 
 
