@@ -34,6 +34,7 @@ def start_engine(*prefix: str, script: str = "docker/engine", **environment: str
 
 @pytest.fixture
 def as_root() -> None:
+    # Neither another user nor another /etc/os-release can be had without it.
     if os.geteuid() != 0:
         pytest.skip("only root can be somebody else, or look at another system")
 
@@ -46,6 +47,7 @@ def test_an_engine_that_is_named_is_not_replaced_by_another() -> None:
 
 
 def test_who_is_not_root_is_told_what_root_has_to_type(as_root: None) -> None:
+    # Below /root, say: nobody could not even start the script.
     if subprocess.run([*NOBODY, "test", "-x", ROOT / "docker" / "engine"], check=False).returncode != 0:
         pytest.skip("this checkout is where only its owner can read it")
     status, told = start_engine(*NOBODY)
