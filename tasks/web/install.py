@@ -11,7 +11,7 @@ from tasks.fleet import Node
 from tasks.outcome import Outcome
 from tasks.ssh import Ssh, connect
 from tasks.web.apply import prune_generations, reload_web, stage_generation, switch_generation, test_staged
-from tasks.web.check import SiteCheck, SiteFailed, fetch, read_loaded_generation, run_check
+from tasks.web.check import Answer, SiteCheck, SiteFailed, fetch, read_loaded_generation, run_check
 from tasks.web.plan import WebPlan
 
 log = logging.getLogger(__name__)
@@ -103,19 +103,27 @@ def check_routes(
 ) -> None:
     """Every name reaches its vhost. A hidden path is asked for, so the application has no part in it.
 
-    A worker that still has another generation than `generation` is asked again, for `seconds` in all: on a
-    busy machine nginx's old workers take a request long after the new ones answered first.
+    A name that answers wrongly is asked again, for `seconds` in all: on a busy machine nginx's old workers
+    take a request long after the new ones answered first, and what a vhost answers does not say how old it
+    is. Only that a server which has `generation` does not know the name is final. Raises SiteFailed.
     """
     ends = time.monotonic() + seconds
     for name, status in routes:
         answer = fetch(node, name, "/.packmaster")
-        while answer.generation not in {None, generation} and time.monotonic() < ends:
+        while (reason := _misrouted(answer, status)) and time.monotonic() < ends:
+            if answer.generation == generation:
+                break
             time.sleep(0.1)
             answer = fetch(node, name, "/.packmaster")
-        if answer.is_catch_all:
-            raise SiteFailed(node.name, answer.url, "no vhost on this server has that name")
-        if status is not None and answer.status != status:
-            raise SiteFailed(node.name, answer.url, f"answered {answer.status}, not {status}")
+        if reason:
+            raise SiteFailed(node.name, answer.url, reason)
+
+
+def _misrouted(answer: Answer, status: int | None) -> str:
+    """Why it is not what the name has to answer, or nothing."""
+    if answer.is_catch_all:
+        return "no vhost on this server has that name"
+    return f"answered {answer.status}, not {status}" if status not in {None, answer.status} else ""
 
 
 def _load_last_good(ssh: Ssh, plan: WebPlan, last_good: str) -> None:

@@ -33,15 +33,19 @@ ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 T = TypeVar("T")
 
 
-def wait_for(what: str, ready: Callable[[], T], seconds: float) -> T:
-    """What `ready` gives once that is true; fails when it does not become so. A server may be away."""
+def wait_for(what: str | Callable[[], str], ready: Callable[[], T], seconds: float) -> T:
+    """What `ready` gives once that is true; fails when it does not become so. A server may be away.
+
+    A `what` that is called says what is there when the time is up, not what was there in the beginning.
+    """
     ends = time.monotonic() + seconds
     while True:
         with suppress(httpx.TransportError):
             if found := ready():
                 return found
         if time.monotonic() > ends:
-            pytest.fail(f"not within {seconds:.0f} s: {what}", pytrace=False)
+            said = what if isinstance(what, str) else what()
+            pytest.fail(f"not within {seconds:.0f} s: {said}", pytrace=False)
         time.sleep(0.5)
 
 
@@ -231,7 +235,7 @@ class Stack:
             state = self.state(run)
             return state if state["type"] in ENDED else None
 
-        return wait_for(f"the run {run} ends: {self.state(run)}", ended, seconds)
+        return wait_for(lambda: f"the run {run} ends: {self.state(run)}", ended, seconds)
 
     def tasks(self, run: str) -> Counter[tuple[str, str]]:
         """How many task runs of which name are in which state."""

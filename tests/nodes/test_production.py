@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +118,8 @@ def named(word: str) -> str:
 def begin(stack: Stack, platform: str, target: dict[str, Any], source: dict[str, str]) -> str:
     """A run that has its locks, and waits for its source."""
     run = stack.create(platform, target, source)
-    wait_for(
-        f"{platform} asks for its source: {stack.logs(run)}", lambda: stack.sources.fetched[platform], 90
-    )
+    fetched = partial(stack.sources.fetched.__getitem__, platform)
+    wait_for(lambda: f"{platform} asks for its source: {stack.logs(run)}", fetched, 90)
     return run
 
 
@@ -132,7 +132,7 @@ def settled(stack: Stack, run: str) -> Counter[tuple[str, str]]:
         tasks = stack.tasks(run)
         return tasks if tasks and {state for _, state in tasks} <= {"COMPLETED"} else None
 
-    return wait_for(f"every task run is recorded: {stack.tasks(run)}", recorded, 60)
+    return wait_for(lambda: f"every task run is recorded: {stack.tasks(run)}", recorded, 60)
 
 
 def check_whole(
@@ -144,7 +144,7 @@ def check_whole(
     assert stack.sources.fetched[platform] == 1, "it ran once"
     assert stack.states(run).count("Running") == 1
     assert stack.ask("GET", f"/flow_runs/{run}")["run_count"] == 1
-    wait_for(f"{stack.tasks(run)} is {undisturbed}", lambda: stack.tasks(run) == undisturbed, 60)
+    wait_for(lambda: f"{stack.tasks(run)} is {undisturbed}", lambda: stack.tasks(run) == undisturbed, 60)
     logs = "\n".join(stack.logs(run))
     assert WAITS in logs
     assert f"plan for deploy {platform}" in logs or not every_line

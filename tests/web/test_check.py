@@ -85,6 +85,11 @@ def test_an_old_worker_is_asked_again_and_a_missing_vhost_is_not() -> None:
     with serving(answer) as node:
         check_routes(node, [("a.org", 200), ("b.org", None)], "new")
     assert not list(answers)
+    gone, still_served = b"HTTP/1.1 503 Off\r\n\r\n", b"HTTP/1.1 404 Not Found\r\n\r\nno such file"
+    with serving(in_turn(saying(still_served), saying(still_served), saying(gone))) as node:
+        check_routes(node, [("a.org", 503)], "new")
+    with serving(saying(still_served)) as node, pytest.raises(SiteFailed, match="answered 404, not 503"):
+        check_routes(node, [("a.org", 503)], "new", seconds=0.3)
     for said in (b"new", b"old"):
         content = b"HTTP/1.1 404 Not Found\r\n\r\npackmaster %s\n" % said
         with serving(saying(content)) as node, pytest.raises(SiteFailed, match="no vhost"):
