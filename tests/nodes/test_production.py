@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -226,6 +228,23 @@ def test_an_api_server_is_killed_under_a_run(ready: Stack, undisturbed: Counter[
     ready.docker("kill", "api1", "--signal", "KILL")
     check_whole(ready, run, named("api"), undisturbed)
     ready.docker("start", "api1")
+
+
+def test_an_event_that_redis_could_not_keep_is_taken_when_it_is_sent_again(ready: Stack) -> None:
+    """As when Redis goes away between its note that it saw an event and the event itself."""
+    identifier = str(uuid.uuid4())
+    now = datetime.now(UTC).isoformat()
+    resource = {"prefect.resource.id": "packmaster.test.redis"}
+    event = {"id": identifier, "occurred": now, "event": "packmaster.test", "resource": resource}
+    allow = "export REDISCLI_AUTH=$(cat /run/secrets/redis_password); redis-cli ACL SETUSER default"
+    ready.inside("redis", "sh", "-c", f"{allow} -xadd -del")
+    try:
+        assert ready.request("POST", "/events", [event]).status_code == 500
+    finally:
+        ready.inside("redis", "sh", "-c", f"{allow} +@all")
+    ready.ask("POST", "/events", [event])
+    wanted = {"filter": {"id": {"id": [identifier]}}}
+    wait_for("the event is there", lambda: ready.ask("POST", "/events/filter", wanted)["events"], 30)
 
 
 def test_redis_is_restarted_under_a_run(ready: Stack, undisturbed: Counter[tuple[str, str]]) -> None:

@@ -219,18 +219,16 @@ def test_plan_and_outcome_are_tables(operator: Person) -> None:
         operator.page.go_back()
 
 
-def test_what_somebody_changed_by_hand_is_in_the_drift_report(operator: Person, docker_exec: Any) -> None:
+def test_what_somebody_changed_by_hand_is_in_the_report_of_the_night(
+    operator: Person, docker_exec: Any
+) -> None:
     docker_exec("web3", "sh", "-c", f"echo '<?php // by hand' > {CODE}/current/lib.php")
-    open_form(operator, "verify-platform")
-    operator.press("Select a block")
-    operator.choose(PLATFORM)
-    operator.field("Dry run").click()
-    operator.look("verify-form")
+    open_form(operator, "resync-all")
     open_run(operator)
     comes_to(operator, "Completed")
-    open_artifact(operator, f"drift-verify-{PLATFORM}")
-    expect(operator.row("code", "web3", "1 changed", "lib.php")).to_be_visible()
-    assert operator.row("web1").count() == 0
+    open_artifact(operator, "drift-everything")
+    expect(operator.row(PLATFORM, "web3", "code", "lib.php")).to_be_visible()
+    assert operator.row("web1", "lib.php").count() == 0
     operator.look("drift")
     assert docker_exec("web3", "cat", f"{CODE}/current/lib.php") == "<?php // by hand\n"
 
