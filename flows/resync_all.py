@@ -20,6 +20,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from prefect.client.schemas.objects import State
+from prefect.states import Completed
 from pydantic import Field
 
 from flows.operation import operation
@@ -58,11 +59,15 @@ def resync_all(
     reports = run_bounded(jobs, at_once, minutes * 60)
     rows = publish_report(reports)
     refresh_quietly()
-    state = conclude(ABOUT, Outcomes(tuple(report.as_outcome() for report in reports)))
+    outcomes = Outcomes(tuple(report.as_outcome() for report in reports))
+    conclude(ABOUT, outcomes)
     left = sum(row["result"] == "reported" for row in rows)
+    found = f"{left} difference(s) were found and not repaired; see the table drift-{ABOUT}"
     if fail_on_drift and left:
-        raise Drift(f"{left} difference(s) were found and not repaired; see the table drift-{ABOUT}")
-    return state
+        raise Drift(found)
+    repaired = f"{len(rows)} difference(s) were repaired" if rows else "no difference"
+    looked_at = f"{len(reports)} cluster(s), pack(s) and platform(s)"
+    return Completed(message=f"{looked_at}: {found if left else repaired}", data=outcomes)
 
 
 def publish_report(reports: tuple[Report, ...]) -> list[dict[str, str]]:

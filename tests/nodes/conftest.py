@@ -179,8 +179,17 @@ def docker_setup(only_session: None) -> list[str]:
     return [up] if KEEP else ["down --volumes --remove-orphans -t 2", up]
 
 
+def remove_runs(project: str) -> None:
+    """Containers that a worker of a docker pool started are no part of any Compose file."""
+    filters = ("--filter", f"network={project}_bed", "--filter", "label=io.prefect.version")
+    left = run("docker", "ps", "-aq", *filters).split()
+    if left:
+        run("docker", "rm", "--force", *left, check=False)
+
+
 def remove_stack() -> None:
     """Workers that test_production.py left when it was killed would hold on to the bed's network."""
+    remove_runs(PROJECT)
     left = run("docker", "ps", "-aq", "--filter", f"label=com.docker.compose.project={PROJECT}-stack").split()
     if left:
         run("docker", "rm", "--force", *left)

@@ -120,6 +120,7 @@ class Stack:
     port: int
     sources: Sources
     environment: dict[str, str] = field(default_factory=dict)
+    files: tuple[Path, ...] = FILES
 
     def __post_init__(self) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
@@ -130,6 +131,7 @@ class Stack:
             "PACKMASTER_URL": f"http://127.0.0.1:{self.port}",
             "PACKMASTER_QUERY_SECONDS": "2",
             "PACKMASTER_DRAIN": "120s",
+            "PACKMASTER_RUN_NETWORKS": f"{self.project}_outside {os.environ['PACKMASTER_PROJECT']}_bed",
             "DOCKER_BUILDKIT": "0",
         }
 
@@ -150,7 +152,7 @@ class Stack:
     def compose(self, *arguments: str, check: bool = True) -> str:
         plugin = subprocess.run(("docker", "compose", "version"), capture_output=True, check=False)
         program = ("docker-compose",) if plugin.returncode else ("docker", "compose")
-        files = [word for path in FILES for word in ("-f", str(path))]
+        files = [word for path in self.files for word in ("-f", str(path))]
         return self.run(*program, *files, *arguments, check=check)
 
     def container(self, service: str) -> str:

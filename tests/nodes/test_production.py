@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.nodes.conftest import pause
+from tests.nodes.conftest import pause, remove_runs
 from tests.nodes.prepared import KINDS, prepared
 from tests.nodes.service import find_port
 from tests.nodes.stack import LONG_RUNNING, PRODUCTION, Sources, Stack, wait_for
@@ -53,6 +53,8 @@ def stack(bed: Any) -> Iterator[Stack]:
             yield stack
         finally:
             if not KEEP:
+                stack.compose("kill", "worker1", "worker2", check=False)
+                remove_runs(bed.project)
                 stack.compose("down", "--volumes", "--timeout", "2", check=False)
 
 
@@ -281,3 +283,19 @@ def test_the_database_comes_back_from_its_backup(ready: Stack, undisturbed: obje
     said = ready.packmaster("bootstrap")
     assert "update    automation packmaster: crash zombie runs" in said
     assert said.endswith("\n1 change(s)\n")
+
+
+def test_on_a_docker_pool_a_run_outlives_its_worker(
+    ready: Stack, undisturbed: Counter[tuple[str, str]], docker_exec: Any
+) -> None:
+    ready.files += (PRODUCTION / "docker-pool.yaml",)
+    ready.compose("up", "--no-build", "--no-deps", "bootstrap")
+    ready.compose("up", "-d", "--no-build", "--no-deps", "worker1", "worker2")
+    ready.wait_healthy("worker1", "worker2")
+    run = begin(ready, named("docker"), SINGLE, ready.sources.offer(named("docker"), held=True))
+    worker = ready.worker_of(f"create {named('docker')}")
+    ready.docker("kill", worker, "--signal", "KILL")
+    ready.sources.release(named("docker"))
+    check_whole(ready, run, named("docker"), undisturbed)
+    assert f"served by {named('docker')}" in docker_exec("web2", "cat", CURRENT.format(named("docker")))
+    ready.docker("start", worker)

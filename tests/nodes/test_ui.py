@@ -229,6 +229,7 @@ def test_what_somebody_changed_by_hand_is_in_the_report_of_the_night(
     open_artifact(operator, "drift-everything")
     expect(operator.row(PLATFORM, "web3", "code", "lib.php")).to_be_visible()
     assert operator.row("web1", "lib.php").count() == 0
+    operator.sees(re.compile(r"1 difference\(s\) were found and not repaired"))
     operator.look("drift")
     assert docker_exec("web3", "cat", f"{CODE}/current/lib.php") == "<?php // by hand\n"
 
