@@ -124,7 +124,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def serve(context: ssl.SSLContext | None) -> Iterator[Sink]:
     with Sink(context) as sink:
-        threading.Thread(target=sink.serve_forever, daemon=True).start()
+        threading.Thread(target=sink.serve_forever, args=(0.02,), daemon=True).start()
         yield sink
         sink.shutdown()
 

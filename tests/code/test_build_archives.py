@@ -126,7 +126,7 @@ def web(code: Path, tmp_path: Path) -> Iterator[str]:
     file = packed(tmp_path / "served.tar.gz", (member("web/index.php"), b"<?php"))
     Files.content = file.read_bytes()
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 

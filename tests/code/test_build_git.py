@@ -102,7 +102,7 @@ def private(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     serve = functools.partial(Guarded, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield Private(server.server_port, tmp_path / "home")
         server.shutdown()
 

@@ -68,7 +68,7 @@ class Healthy(http.server.BaseHTTPRequestHandler):
 def port() -> Iterator[int]:
     """The port at which somebody answers as a Prefect server."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Healthy) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server.server_address[1]
         server.shutdown()
 
