@@ -45,12 +45,14 @@ INVENTORY_FILE = click.argument("file", type=click.Path(exists=True, dir_okay=Fa
 @click.option("--dry-run", is_flag=True, help="Show what would change and stop.")
 def apply_inventory(file: Path, dry_run: bool) -> None:
     """Register or update what FILE names, and show what changed. Nothing is removed."""
+    from deployments.collisions import refuse_collisions
     from deployments.connection import require_server
     from deployments.inventory import build_blocks, plan_changes, read_inventory, save_blocks
 
     require_server()
     entries = read_inventory(file)
     blocks = build_blocks(entries)
+    refuse_collisions({(type(block), entry.block_name): block for entry, block in blocks.items()})
     changes = plan_changes(blocks)
     for change in changes:
         click.echo(str(change))

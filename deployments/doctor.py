@@ -19,6 +19,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from deployments.bootstrap import BootstrapPlan, find_pool, plan_server
 from deployments.bootstrap.facts import find_filled_in, read_automations
 from deployments.bootstrap.plan import Step
+from deployments.collisions import REMEDY, find_collisions, list_registered
 from deployments.connection import NAME_ONE, NO_SERVER, connect, is_named
 from flows.locks import find_stuck
 from tasks.errors import PackmasterError
@@ -108,6 +109,8 @@ def examine_server(pool: str | None) -> Iterator[Finding]:
         yield from judge_plan(plan, pool)
         yield examine_pool(client, pool)
         yield from examine_locks(client)
+        for collision in find_collisions(list_registered()):
+            yield Finding("inventory", "note", collision, REMEDY)
         yield from judge_settings(client.request("GET", "/admin/settings").json())
         yield from examine_automations(client)
 

@@ -28,7 +28,7 @@ def inventory(tmp_path: Path) -> Path:
     path.write_text(
         "ssh_credentials:\n  cli-key: {private_key: {file: id}}\n"
         "web_servers:\n"
-        f"  cli-web1: {{address: 192.0.2.1, kind: apache, credentials: cli-key, host_keys: ['{KEY}']}}\n"
+        f"  cli-web1: {{address: 198.51.100.1, kind: apache, credentials: cli-key, host_keys: ['{KEY}']}}\n"
         "clusters:\n  cli-web: {servers: [cli-web1]}\n"
     )
     return path
@@ -50,11 +50,11 @@ def test_applying_shows_what_changed(inventory: Path, prefect_server: str) -> No
     assert second.exit_code == 0
     assert second.output.splitlines()[-1] == "nothing changed"
 
-    inventory.write_text(inventory.read_text().replace("192.0.2.1", "192.0.2.7"))
+    inventory.write_text(inventory.read_text().replace("198.51.100.1", "198.51.100.7"))
     third = packmaster("inventory", "apply", inventory)
-    assert "address: '192.0.2.1' -> '192.0.2.7'" in third.output
+    assert "address: '198.51.100.1' -> '198.51.100.7'" in third.output
     assert "1 of 3 changed" in third.output
-    assert WebServer.get("cli-web1", "a test").address == "192.0.2.7"
+    assert WebServer.get("cli-web1", "a test").address == "198.51.100.7"
     assert SECRET not in tried.output + first.output + second.output + third.output
 
 
@@ -68,6 +68,19 @@ def test_a_refusal_is_one_message_and_status_1(inventory: Path, prefect_server: 
 
 
 @pytest.mark.server
+def test_one_machine_under_two_names_is_refused(inventory: Path, prefect_server: str) -> None:
+    """Also when the other name was registered by an earlier file."""
+    twin = inventory.read_text().replace("cli-web1", "cli-twin").replace("cli-web:", "cli-twins:")
+    packmaster("inventory", "apply", inventory)
+    address = WebServer.get("cli-web1", "a test").address
+    inventory.write_text(twin.replace("198.51.100.1", address))
+    refused = packmaster("inventory", "apply", inventory)
+    assert refused.exit_code == 1
+    assert f"cli-twin and cli-web1 are one web server, {address} port 22" in refused.output
+    assert "Keep one of the entries" in refused.output
+    assert WebServer.find("cli-twin") is None
+
+
 def test_a_server_that_is_not_there_is_one_message_too(inventory: Path) -> None:
     """The first thing that goes wrong on a new machine: no server, or the wrong address."""
     environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:1/api"}
