@@ -13,7 +13,7 @@ import pytest
 
 from tasks.fleet import Database
 from tasks.grants.values import SITE_PRIVILEGES, Account, AccountFacts, SiteAccess
-from tests.nodes.grant_tools import access_named, converge, forget, plain_facts
+from tests.nodes.grant_tools import access_named, converge, forget, plain_facts, polling
 
 if TYPE_CHECKING:
     from tests.nodes.conftest import Bed
@@ -39,6 +39,13 @@ def site(server: Database, bed: Bed) -> SiteAccess:
     access = access_named(NAME, bed.controller)
     converge(server, access)
     return access
+
+
+@pytest.fixture
+def never_refused(server: Database, site: SiteAccess) -> Iterator[None]:
+    """All through the test, the site logs in and reads. Not for what takes its access by hand."""
+    with polling(server, site, "SELECT * FROM polled"):
+        yield
 
 
 def at(access: SiteAccess, host: str) -> Account:

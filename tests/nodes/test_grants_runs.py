@@ -34,13 +34,13 @@ from tests.nodes.grant_tools import (
     plain_facts,
     polling,
 )
-from tests.nodes.granted import ALL, ELSEWHERE, NAME, at, ours, server, site
+from tests.nodes.granted import ALL, ELSEWHERE, NAME, at, never_refused, ours, server, site
 
 if TYPE_CHECKING:
     from tests.nodes.conftest import Bed
     from tests.nodes.databases import RootSql
 
-__all__ = ["server", "site"]
+__all__ = ["never_refused", "server", "site"]
 
 
 def test_1_a_node_added_later_gets_an_account_and_nothing_else_is_touched(
@@ -73,6 +73,7 @@ def test_10_killed_after_any_statement_the_next_run_ends_well_and_nobody_is_refu
         count += 5
 
 
+@pytest.mark.usefixtures("never_refused")
 def test_11_of_two_reconcilers_one_waits(
     server: Database, site: SiteAccess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,9 +92,10 @@ def test_12_what_a_dba_does_between_plan_and_run_is_planned_for_again(
 ) -> None:
     wanted = replace(site, hosts=(*site.hosts, ELSEWHERE))
     plan = plan_grants([wanted], plain_facts(server))
-    # What has been done already is not done twice ...
-    converge(server, wanted)
-    assert not apply_grants(server, [wanted], plan)
+    with polling(server, site):
+        # What has been done already is not done twice ...
+        converge(server, wanted)
+        assert not apply_grants(server, [wanted], plan)
     # ... and what nobody was shown is not done.
     execute(server, f"ALTER USER `{NAME}`@`{site.hosts[0]}` ACCOUNT LOCK")
     with pytest.raises(PlanRefused, match="changed after it was planned"):
@@ -102,10 +104,12 @@ def test_12_what_a_dba_does_between_plan_and_run_is_planned_for_again(
     execute(server, f"ALTER USER `{NAME}`@`{site.hosts[0]}` ACCOUNT UNLOCK")
     plan = plan_grants([replace(wanted, hosts=(*wanted.hosts, "10.9.9.8"))], plain_facts(server))
     create(server, Account("dba", "10.9.9.7"))
-    assert apply_grants(server, [replace(wanted, hosts=(*wanted.hosts, "10.9.9.8"))], plan)
+    with polling(server, site):
+        assert apply_grants(server, [replace(wanted, hosts=(*wanted.hosts, "10.9.9.8"))], plan)
     drop(server, Account("dba", "10.9.9.7"))
 
 
+@pytest.mark.usefixtures("never_refused")
 def test_13_of_a_site_that_was_not_wholly_seen_nothing_is_dropped(server: Database, site: SiteAccess) -> None:
     both = replace(site, hosts=(*site.hosts, ELSEWHERE))
     converge(server, both)
@@ -163,6 +167,7 @@ def test_14_the_definer_of_something_is_locked_and_kept_and_what_it_defined_goes
     assert kinds(converge(server, site, drop_stale=True)) == ["drop account"]
 
 
+@pytest.mark.usefixtures("never_refused")
 def test_16_a_server_that_is_read_only_is_left_alone(
     server: Database, site: SiteAccess, root_sql: RootSql
 ) -> None:
@@ -179,6 +184,7 @@ def test_16_a_server_that_is_read_only_is_left_alone(
         root_sql(server.name, "SET GLOBAL read_only = 0")
 
 
+@pytest.mark.usefixtures("never_refused")
 @pytest.mark.parametrize("may", ["", "GRANT SELECT ON mysql.user TO", "GRANT CREATE USER ON *.* TO"])
 def test_17_a_reader_that_sees_too_little_fails_and_does_not_create_everything(
     server: Database, bed: Bed, may: str
@@ -194,6 +200,7 @@ def test_17_a_reader_that_sees_too_little_fails_and_does_not_create_everything(
         drop(server, blind)
 
 
+@pytest.mark.usefixtures("never_refused")
 def test_more_drops_than_the_budget_are_refused(server: Database, site: SiteAccess) -> None:
     many = replace(site, hosts=(*site.hosts, *(f"10.9.8.{n}" for n in range(1, 25))))
     converge(server, many)

@@ -33,13 +33,13 @@ from tests.nodes.grant_tools import (
     plain_facts,
     polling,
 )
-from tests.nodes.granted import ALL, ELSEWHERE, NAME, at, ours, server, site
+from tests.nodes.granted import ALL, ELSEWHERE, NAME, at, never_refused, ours, server, site
 
 if TYPE_CHECKING:
     from tests.nodes.conftest import Bed
     from tests.nodes.databases import RootSql
 
-__all__ = ["server", "site"]
+__all__ = ["never_refused", "server", "site"]
 
 
 def test_2_an_unescaped_name_is_escaped_and_nobody_loses_access(server: Database, site: SiteAccess) -> None:
@@ -130,6 +130,7 @@ def test_15_names_and_passwords_of_any_characters_come_back_exactly(
         execute(server, "SET GLOBAL sql_mode = DEFAULT")
 
 
+@pytest.mark.usefixtures("never_refused")
 def test_20_an_ipv6_address_has_one_spelling(server: Database, site: SiteAccess) -> None:
     wanted = replace(site, hosts=(*site.hosts, "fd00::5"))
     converge(server, wanted)

@@ -186,6 +186,28 @@ def test_a_platform_is_created(undisturbed: Counter[tuple[str, str]]) -> None:
     assert sum(undisturbed.values()) > 3
 
 
+def test_what_is_scheduled_runs(undisturbed: object, ready: Stack) -> None:
+    deployment = ready.ask("GET", "/deployments/name/check-share/check-share")["id"]
+    ended = {"state": {"type": {"any_": ["COMPLETED"]}}}
+    wanted = {"deployments": {"id": {"any_": [deployment]}}, "flow_runs": ended}
+
+    def scheduled() -> list[Any]:
+        return [run for run in ready.ask("POST", "/flow_runs/filter", wanted) if run["auto_scheduled"]]
+
+    wait_for("check-share was run by its schedule", scheduled, 180)
+
+
+def test_a_run_that_ended_long_ago_is_forgotten(ready: Stack) -> None:
+    flow = ready.ask("POST", "/flows/", {"name": "long-ago"})["id"]
+    body = {"flow_id": flow, "state": {"type": "COMPLETED"}}
+    old, new = (ready.ask("POST", "/flow_runs/", body)["id"] for _ in range(2))
+    login = "PGPASSWORD=$(cat /run/secrets/postgres_password) psql -h 127.0.0.1 -U prefect -d prefect"
+    query = f"UPDATE flow_run SET end_time = now() - interval '91 days' WHERE id = '{old}'"
+    assert "UPDATE 1" in ready.inside("postgres", "sh", "-c", f'{login} -c "{query}"')
+    wait_for("it is gone", lambda: ready.request("GET", f"/flow_runs/{old}").status_code == 404, 90)
+    assert ready.state(new)["type"] == "COMPLETED"
+
+
 def test_workers_are_replaced_while_runs_go_on(
     killed: object, ready: Stack, undisturbed: Counter[tuple[str, str]]
 ) -> None:
