@@ -24,7 +24,7 @@ def list_registered() -> Blocks:
 
 
 def find_collisions(blocks: Blocks) -> Iterator[str]:
-    """What two or more blocks of a kind are or have, and must not: a sentence each, in no random order."""
+    """What two or more blocks of a kind are or have, and must not: a sentence each, sorted."""
     having: dict[str, list[str]] = defaultdict(list)
     for (_, name), block in blocks.items():
         having[_tell_common(block)].append(name)
