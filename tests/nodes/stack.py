@@ -237,7 +237,17 @@ class Stack:
             state = self.state(run)
             return state if state["type"] in ENDED else None
 
-        return wait_for(lambda: f"the run {run} ends: {self.state(run)}", ended, seconds)
+        return wait_for(lambda: f"the run {run} ends: {self.history(run)}", ended, seconds)
+
+    def history(self, run: str) -> str:
+        """What became of a run, by its events, and what the services said last: for one that does not end."""
+        wanted = {"filter": {"resource": {"id": [f"prefect.flow-run.{run}"]}}}
+        events = [
+            f"{one['occurred']} {one['event']}"
+            for one in self.ask("POST", "/events/filter", wanted)["events"]
+        ]
+        said = self.run("sh", "-c", f"docker logs --tail 40 {self.container('services')} 2>&1")
+        return "\n".join([str(self.state(run)), *events, said])
 
     def tasks(self, run: str) -> Counter[tuple[str, str]]:
         """How many task runs of which name are in which state."""

@@ -25,6 +25,8 @@ CLUSTERS = {"prod-pair": ["web1", "web3"], "prod-single": ["web2"]}
 CURRENT = "/var/aegir/platforms/{}/current/index.php"
 # Three heartbeats of a run; nine minutes, as it is shipped, would be a long test.
 ZOMBIE_SECONDS = 90
+# What `services` had in hand when it lost Redis for a moment, it is handed out again (docs/production.md).
+REDELIVERY_SECONDS = 300
 # PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL of the Compose file.
 RECORDER_SECONDS = 5
 # Images are built and a dozen processes started, on a machine that may have other things to do.
@@ -94,8 +96,8 @@ def undisturbed(ready: Stack, docker_exec: Any) -> Counter[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def killed(ready: Stack, docker_exec: Any, bed: Any) -> tuple[str, float]:
-    """A run whose worker was killed when one node of two was staged; and when. The worker is back since."""
+def killed(ready: Stack, docker_exec: Any, bed: Any) -> str:
+    """A run whose worker was killed when one node of two was staged. The worker is back since."""
     source = ready.sources.offer(named("killed"), held=True)
     run = begin(ready, named("killed"), PAIR, source)
     worker = ready.worker_of(f"create {named('killed')}")
@@ -106,12 +108,11 @@ def killed(ready: Stack, docker_exec: Any, bed: Any) -> tuple[str, float]:
         staged = f"/var/aegir/platforms/{named('killed')}/releases"
         wait_for("web1 is staged", lambda: docker_exec("web1", "ls", "-A", staged, check=False), 60)
         ready.docker("kill", worker, "--signal", "KILL")
-        at = time.monotonic()
     finally:
         ready.run("docker", "unpause", f"{bed.project}-web3")
     assert ready.state(run)["type"] == "RUNNING"
     ready.docker("start", worker)
-    return run, at
+    return run
 
 
 def named(word: str) -> str:
@@ -228,16 +229,14 @@ def test_workers_are_replaced_while_runs_go_on(
 
 
 def test_the_run_of_a_killed_worker_is_crashed_and_the_next_one_converges(
-    ready: Stack, killed: tuple[str, float], docker_exec: Any
+    ready: Stack, killed: str, docker_exec: Any
 ) -> None:
     # The heartbeats of a run that was killed meanwhile stay away. Servers are whole until it is crashed: an
     # automation whose evaluation they take down with them comes up to five minutes late.
-    run, at = killed
-    state = ready.follow(run, ZOMBIE_SECONDS + 60)
+    state = ready.follow(killed, ZOMBIE_SECONDS + 60 + REDELIVERY_SECONDS)
     assert state["type"] == "CRASHED", state
     assert "No heartbeat" in state["message"]
     wait_for("its locks are free", lambda: ready.lock("web1") + ready.lock("web3") == 0, 60)
-    assert time.monotonic() - at < 600
     again = ready.create(named("killed"), PAIR, ready.sources.offer(named("killed"), held=False))
     assert ready.follow(again)["type"] == "COMPLETED", ready.logs(again)
     for node in ("web1", "web3"):

@@ -144,7 +144,7 @@ sub read_token {
     return "token $text";
 }
 
-# What a node leaves is what the server looks at: whose it is there.
+# What a node leaves is what the server looks at, at any moment, whose it is there: it is replaced, and never away.
 sub write_file {
     my $path = shift;
     unlink "$path.new" or $!{ENOENT} or return;
@@ -155,7 +155,6 @@ sub write_file {
         $! = $why;
         return;
     }
-    unlink $path or $!{ENOENT} or return;
     rename "$path.new", $path or return;
     unlink $path if $role eq 'server';
     return 'written';
