@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from functools import cache
+from typing import TYPE_CHECKING, cast
 
 import pymysql
 from pydantic import SecretStr
@@ -26,6 +28,29 @@ _UNREACHABLE = frozenset(
 )
 _DENIED = frozenset({1044, 1045, 1130, 1142, 1227, 1370, 1410, 1698, 3118, 4151})
 _READ_ONLY = frozenset({1290, 1836, 3100})
+
+
+if TYPE_CHECKING:
+    _Base = Connection[pymysql.cursors.Cursor]
+else:
+    _Base = Connection
+
+
+class _Connection(_Base):
+    """Encrypted where the server can be, its certificate not checked: pymysql's own default.
+
+    It reads all certificates of the machine for that, each time, which takes ten times as long as to log in.
+    """
+
+    def _create_ssl_ctx(self, _: object) -> ssl.SSLContext:
+        return _encrypt()
+
+
+@cache
+def _encrypt() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def error_code(error: pymysql.MySQLError) -> int:
@@ -69,7 +94,7 @@ def open_admin(database: Database, *, values_as_text: bool = False) -> Connectio
     Raises Unreachable (retryable) when nothing answers in 10 s, AccessDenied when the login is refused.
     """
     with translated(database.name, f"log in as {database.admin_user} at {database.endpoint}"):
-        return pymysql.connect(
+        return _Connection(
             host=database.host,
             port=database.port,
             user=database.admin_user,
