@@ -13,7 +13,7 @@ from pymysql.connections import Connection
 
 from tasks.errors import AccessDenied, CommandFailed, Drift, PlanRefused, Unreachable
 from tasks.fleet import Database
-from tasks.grants.compare import compare, sites_of
+from tasks.grants.comparison import compare, sites_of
 from tasks.grants.connection import error_code, error_of, open_admin, translated
 from tasks.grants.credentials import Secrets
 from tasks.grants.definitions import read_definitions

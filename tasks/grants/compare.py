@@ -1,56 +1,24 @@
 """Desired and actual access side by side: one row per site and host, one per right, joined as tables.
 
-The joins are what takes time with ten thousand accounts, so they are pandas; what differs is little, and is
-given as lists of values that the planner and the drift report walk through.
+The joins are what takes time with ten thousand accounts, so they are pandas; what differs is little.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 from pydantic import SecretStr
 
+from tasks.grants.comparison import Comparison, Privileges
 from tasks.grants.digests import sha2_matches
 from tasks.grants.passwords import NATIVE, native_digest
 from tasks.grants.spelling import grant_pattern
-from tasks.grants.values import STAGING_HOST, Account, AccountFacts, Desired, GrantFacts, SiteAccess
-
-Privileges = tuple[str, ...]
+from tasks.grants.values import STAGING_HOST, Account, AccountFacts, GrantFacts, SiteAccess
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """What differs, each list in the order of the sites and of their hosts.
-
-    `missing`: no account at a desired host. `strangers`: an account with a desired user's name that does not
-    carry our mark, wherever it is. `wrong`: the stored password is another. `uneven`: it is the right one,
-    but salted otherwise than at the site's other hosts, so that nobody can see it. `like`: by user, an
-    account whose stored digest the site's others should have.
-    `lacking` and `excess`: rights that are missing at a desired host, and that are too many, by the spelling
-    under which they are stored. `stale`: ours, at a host that is not desired. `staged`: left by a killed run.
-    """
-
-    missing: tuple[tuple[SiteAccess, Account], ...] = ()
-    strangers: tuple[tuple[SiteAccess, AccountFacts], ...] = ()
-    wrong: tuple[tuple[SiteAccess, Account], ...] = ()
-    uneven: tuple[tuple[SiteAccess, Account], ...] = ()
-    locked: tuple[tuple[SiteAccess, Account], ...] = ()
-    lacking: tuple[tuple[SiteAccess, Account, Privileges], ...] = ()
-    excess: tuple[tuple[SiteAccess, Account, str, Privileges], ...] = ()
-    stale: tuple[tuple[SiteAccess, AccountFacts], ...] = ()
-    staged: tuple[tuple[SiteAccess, AccountFacts], ...] = ()
-    like: Mapping[str, Account] = field(default_factory=dict)
-
-
-def compare(desired: Sequence[SiteAccess], actual: GrantFacts, *, thorough: bool = False) -> Comparison:
-    """Return what differs between `desired` and `actual`, in time that hardly grows with what is equal.
-
-    Where the server salts passwords, a digest takes 10 ms to compute: it is done where those of a site's
-    hosts differ, and with `thorough` for every site. Otherwise equal bytes are taken for the right ones, as
-    which a login proves them.
-    """
+def compare_tables(desired: Sequence[SiteAccess], actual: GrantFacts, *, thorough: bool) -> Comparison:
+    """Return what differs between `desired` and `actual`; see compare."""
     wanted = _wanted_table(desired, actual)
     accounts = _account_table(actual)
     users = {access.user: position for position, access in enumerate(desired)}
@@ -231,9 +199,3 @@ def _with_facts(
         return ()
     columns = zip(table["site"], table["row"], strict=True)
     return tuple((desired[site], actual.accounts[row]) for site, row in columns)
-
-
-def sites_of(desired: Sequence[Desired]) -> tuple[SiteAccess, ...]:
-    """Return the accesses that are to be given, in the order in which plans are made."""
-    given = (access for access in desired if isinstance(access, SiteAccess))
-    return tuple(sorted(given, key=lambda access: (access.site, access.user)))

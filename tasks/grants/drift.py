@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.grants.compare import Comparison, compare, sites_of
+from tasks.grants.comparison import Comparison, compare, sites_of
 from tasks.grants.exposure import DriftRow, find_exposure
 from tasks.grants.spelling import grant_pattern, is_spelling_of, stored_name
 from tasks.grants.values import STAGING_HOST, Account, Desired, GrantFacts, SiteAccess

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from tasks.errors import PlanRefused
 from tasks.grants.budget import Budget, refuse_beyond
-from tasks.grants.compare import Comparison, compare, sites_of
+from tasks.grants.comparison import Comparison, compare, sites_of
 from tasks.grants.exposure import find_exposure
 from tasks.grants.grant_plan import GrantPlan, Policy, fingerprint_of
 from tasks.grants.rules import (
