@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -257,50 +254,6 @@ def fail(flow: Any, **parameters: Any) -> str:
         return str(refused)
     assert state.is_failed(), f"{state.name}: {state.message}"
     return str(state.message)
-
-
-CHILD = """
-import sys
-from importlib import import_module
-from blocks import Cluster, DatabaseServer, Platform, Site
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-module, function, *words = sys.argv[1:]
-kinds = {"target": Cluster, "database": DatabaseServer, "block.platform": Platform, "block.site": Site}
-parameters = {}
-for word in words:
-    name, _, value = word.partition("=")
-    parameters[name.rpartition(".")[2]] = kinds[name].load(value) if name in kinds else value
-run = getattr(import_module(module), function)
-print("ready", flush=True)
-with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-    state = run(**parameters, return_state=True)
-print(state.name, state.message, flush=True)
-"""
-
-
-@contextmanager
-def running(
-    function: str, *, prefix: tuple[str, ...] = (), first: str = "", **parameters: str
-) -> Iterator[subprocess.Popen[str]]:
-    """A flow in a process of its own, gone afterwards in any case; `first` is run there before it."""
-    kinds = {
-        "create_platform": {"target": "target"},
-        "deploy_platform": {"platform": "block.platform"},
-        "remove_site": {"site": "block.site"},
-        "rotate_password": {"site": "block.site"},
-    }
-    names = kinds.get(function, {})
-    words = [f"{names.get(name, name)}={value}" for name, value in parameters.items()]
-    child = subprocess.Popen(
-        [*prefix, sys.executable, "-c", first + CHILD, f"flows.{function}", function, *words],
-        cwd=ROOT, env=os.environ.copy(), stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        yield child
-    finally:
-        child.kill()
-        child.wait(10)
 
 
 def wait_on(fleet: Fleet, name: str, condition: str, seconds: int = 60) -> None:

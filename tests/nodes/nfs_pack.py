@@ -4,10 +4,7 @@ test.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -160,30 +157,3 @@ def on_all(bed: PackBed, script: str, *names: str) -> dict[str, str]:
     with ThreadPoolExecutor(len(MACHINES)) as pool:
         said = pool.map(lambda name: bed.guest(name, script, check=False, timeout=120), names or MACHINES)
         return dict(zip(names or MACHINES, said, strict=True))
-
-
-CHILD = """
-import sys
-from blocks import Pack
-from flows.provision_pack import provision_pack
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-    provision_pack(pack=Pack.load(sys.argv[1]), return_state=True)
-"""
-
-
-@contextmanager
-def provisioning(pack: NfsPack) -> Iterator[Callable[[], None]]:
-    """provision-pack in a process of its own; gives what kills it with SIGKILL."""
-    child = subprocess.Popen([sys.executable, "-c", CHILD, pack.pack.name], cwd=ROOT, env=os.environ.copy())
-
-    def kill() -> None:
-        assert child.poll() is None, "it was over before it could be killed"
-        child.kill()
-        child.wait(10)
-
-    try:
-        yield kill
-    finally:
-        child.kill()
-        child.wait(10)

@@ -16,7 +16,8 @@ from flows.verify_platform import verify_platform
 from tasks.errors import PlanRefused
 from tasks.grants import Rotation, user_name
 from tasks.grants.rotate import _accepted, verify_refused
-from tests.nodes.fleet import change_nothing, fail, fleet, running, succeed, wait_until
+from tests.nodes.children import KILLED, running
+from tests.nodes.fleet import change_nothing, fail, fleet, succeed, wait_until
 from tests.nodes.grant_tools import plain_facts
 from tests.nodes.visited import NODES, Visited, visited
 
@@ -121,11 +122,10 @@ def test_a_rotation_killed_at_any_statement_goes_on_and_no_visitor_notices(visit
     with visited.visitors(pause=0.05):
         for after in KILLED_AFTER[name]:
             before = secrets_of(visited.site)[0]
-            with running(
-                "rotate_password", first=DIES.format(after=after), site=visited.site.name, drain_seconds="1"
-            ) as child:
-                said, _ = child.communicate(timeout=90)
-                assert child.returncode == -9, (after, said)
+            dies = DIES.format(after=after)
+            with running("rotate_password", first=dies, site=visited.site, drain_seconds=1) as child:
+                said = child.wait(90)
+                assert child.process.exitcode == KILLED, (after, said)
             (new,) = {*secrets_of(visited.site)} - {"", before}
             rotation = Rotation(user, SecretStr(before), SecretStr(new))
             assert passwords_taken(visited, rotation) == states[after]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +20,7 @@ from flows.rejoin_standby import rejoin_standby
 from flows.switch_share import switch_share
 from flows.sync_standby import sync_standby
 from tasks.failover import Ledger
+from tests.nodes.children import KILLED, running
 from tests.nodes.failing import NODES, SHARE, Failing, failing
 from tests.nodes.fleet import change_nothing, fail, fleet, outcome_of, succeed, wait_until
 
@@ -34,37 +32,17 @@ BOOT_SECONDS = 60
 IN_DOUBT, TRIES = "not known to be gone", 5
 # What a plan says in whole seconds, some time after it looked; and clocks of machines beside each other.
 ROUNDING_SECONDS = 3
-# Dies by signal 9 as soon as it comes to the function that it is told.
-CHILD = """
-import os, signal, sys
-from importlib import import_module
-from blocks import Share
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-share, flow, moment = sys.argv[1:]
-module, name = moment.rsplit(".", 1)
-def die(*_, **__):
-    os.kill(os.getpid(), signal.SIGKILL)
-class Deadly:
-    submit = staticmethod(die)
-    __call__ = staticmethod(die)
-setattr(import_module(module), name, Deadly())
-run = getattr(import_module(f"flows.{flow}"), flow)
-words = {"automatic": True} if flow == "failover_share" else {}
-with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-    run(share=Share.load(share), return_state=True, **words)
-"""
 
 
 def kill_at(failing: Failing, moment: str, flow: str = "failover_share") -> None:
     """The controller dies when it comes to that function; never do two servers export."""
+    words = {"automatic": True} if flow == "failover_share" else {}
     for _ in range(TRIES):
-        child = subprocess.run(
-            [sys.executable, "-c", CHILD, SHARE, flow, moment],
-            cwd=ROOT, env=os.environ.copy(), timeout=180, check=False, capture_output=True, text=True,
-        )  # fmt: skip
-        if IN_DOUBT not in child.stdout + child.stderr:
+        with running(flow, dies_at=moment, share=failing.share, **words) as child:
+            said = child.wait(180)
+        if IN_DOUBT not in said:
             break
-    assert child.returncode == -9, (moment, child.stdout[-3000:], child.stderr[-3000:])
+    assert child.process.exitcode == KILLED, (moment, said[-3000:])
     failing.release_locks()
     failing.one_writable()
 

@@ -13,11 +13,23 @@ from flows.add_site import add_site
 from flows.create_platform import create_platform
 from flows.deploy_platform import deploy_platform
 from flows.remove_site import remove_site
-from tests.nodes.fleet import Fleet, change_nothing, fail, fleet, running, saved, succeed
+from tests.nodes.children import running
+from tests.nodes.fleet import Fleet, change_nothing, fail, fleet, saved, succeed
 from tests.nodes.shop_site import Shop, open_shop, register_again
 
 __all__ = ["fleet"]
 
+# Root reads everything, unless it gave that up: CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH (capabilities(7)).
+HUMBLE = """
+import ctypes
+libc = ctypes.CDLL(None)
+header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+assert libc.capget(header, sets) == 0
+effective, permitted = 0, 1
+for each in (effective, permitted):
+    sets[each] &= ~(1 << 1 | 1 << 2)
+assert libc.capset(header, sets) == 0
+"""
 SHOP, SITE, SECOND = "faults-shop", "shop.faults.test", "second.faults.test"
 ODD = [b"new\nline", b"\xff\xfe.css", b"x" * 255, b" ", b"-rf", b"a'b\";$(x)", b"*"]
 BAD_NAMES = [
@@ -85,11 +97,9 @@ def test_a_source_that_may_not_be_read(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "closed").write_text("x")
     (tmp_path / "closed").chmod(0)
     (tmp_path / "index.php").write_text("x")
-    # Root reads everything, unless it gave that up.
-    humble = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
-    parameters = {"platform": "faults-x", "target": shop.fleet.cluster.name, "source": str(tmp_path)}
-    with shop.fleet.untouched(), running("create_platform", prefix=humble, **parameters) as child:
-        said, _ = child.communicate(timeout=60)
+    wanted = {"platform": "faults-x", "target": shop.fleet.cluster, "source": str(tmp_path)}
+    with shop.fleet.untouched(), running("create_platform", first=HUMBLE, **wanted) as child:
+        said = child.wait(60)
     assert "'closed' cannot be read (Permission denied)" in said
 
 

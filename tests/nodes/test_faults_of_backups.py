@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from blocks import site_block_name
 from flows.remove_platform import remove_platform
 from flows.remove_site import remove_site
 from flows.verify_platform import verify_platform
-from tests.nodes.fleet import Fleet, change_nothing, fail, fleet, running, succeed, wait_until
+from tests.nodes.children import running
+from tests.nodes.fleet import Fleet, change_nothing, fail, fleet, succeed, wait_until
 from tests.nodes.shop_site import Shop, open_shop
 
 __all__ = ["fleet"]
@@ -43,9 +43,9 @@ def nothing_is_removed(shop: Shop) -> None:
     assert shop.fleet.site(SITE).uri == SITE
 
 
-def fail_for_want_of_space() -> None:
-    with running("remove_site", first=FULL, site=site_block_name(SITE)) as child:
-        said, _ = child.communicate(timeout=240)
+def fail_for_want_of_space(shop: Shop) -> None:
+    with running("remove_site", first=FULL, site=shop.fleet.site(SITE)) as child:
+        said = child.wait(240)
     assert "Failed" in said, said
     assert "data-web3.tar.gz cannot be written on the controller: File too large" in said
 
@@ -62,16 +62,16 @@ def test_a_backup_directory_that_cannot_be_made(
 
 @pytest.mark.usefixtures("slow")
 def test_a_disk_that_is_full_in_the_middle(shop: Shop) -> None:
-    fail_for_want_of_space()
+    fail_for_want_of_space(shop)
     nothing_is_removed(shop)
 
 
 @pytest.mark.usefixtures("slow")
 def test_a_run_that_is_cancelled_in_the_middle(shop: Shop) -> None:
-    with running("remove_site", site=site_block_name(SITE)) as child:
+    with running("remove_site", site=shop.fleet.site(SITE)) as child:
         wait_until(lambda: statuses(shop) == {503}, 120)
         child.terminate()
-        said, _ = child.communicate(timeout=60)
+        said = child.wait(60)
     assert "Completed" not in said, said
     shop.fleet.release_locks()
     nothing_is_removed(shop)
@@ -79,12 +79,12 @@ def test_a_run_that_is_cancelled_in_the_middle(shop: Shop) -> None:
 
 @pytest.mark.usefixtures("slow")
 def test_a_run_after_one_that_was_killed_puts_the_site_back_too(shop: Shop) -> None:
-    with running("remove_site", site=site_block_name(SITE)) as child:
+    with running("remove_site", site=shop.fleet.site(SITE)) as child:
         wait_until(lambda: statuses(shop) == {503}, 120)
         child.kill()
     assert statuses(shop) == {503}
     shop.fleet.release_locks()
-    fail_for_want_of_space()
+    fail_for_want_of_space(shop)
     nothing_is_removed(shop)
     shop.fleet.execute("web3", "rm", f"/var/aegir/sites/{SITE}/files/big")
     succeed(remove_site, site=shop.fleet.site(SITE))

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +14,7 @@ from flows.check_share import check_share
 from flows.repair_share import repair_share
 from tasks.fleet import PLATFORMS, SITES
 from tasks.liveness import Verdict
+from tests.nodes.children import running
 from tests.nodes.fleet import change_nothing, fail, fleet, saved, succeed, wait_until
 from tests.nodes.shares import DISK, SHARE, Watching, watching
 
@@ -32,34 +29,6 @@ HUNG_SECONDS = 15.0
 CODE, DATA = f"{DISK}/{SHARE}/platforms", f"{DISK}/{SHARE}/sites"
 DRAINED = "/run/packmaster/drained"
 PHP = "systemctl is-active php8.2-fpm"
-CHILD = """
-import sys
-from importlib import import_module
-from blocks import Share
-run = getattr(import_module(f"flows.{sys.argv[1]}"), sys.argv[1])
-share = Share.load(sys.argv[2])
-print("ready", flush=True)
-print(run(share=share, return_state=True).name, flush=True)
-"""
-
-
-@contextmanager
-def running(flow: str) -> Iterator[subprocess.Popen[str]]:
-    """A flow on the share in a process of its own, which is gone afterwards in any case."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, flow, SHARE],
-        cwd=ROOT,
-        env=os.environ.copy(),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-        yield child
-    finally:
-        child.kill()
-        child.wait(10)
 
 
 def check(watching: Watching, share: str = SHARE) -> Any:
@@ -269,7 +238,7 @@ def test_a_repair_is_killed_between_its_steps(watching: Watching) -> None:
     guest = watching.bed.guest
     guest("slave2", f"systemctl stop php8.2-fpm; umount {SITES} {PLATFORMS}; systemctl start php8.2-fpm")
     assert watching.wrong() == {("slave2", SITES): V.NOT_MOUNTED, ("slave2", PLATFORMS): V.NOT_MOUNTED}
-    with running("repair_share") as child:
+    with running("repair_share", share=watching.share) as child:
         guest("slave2", f"until [ -s {DRAINED} ]; do sleep 0.05; done")
         child.kill()
     watching.release_locks()
@@ -292,7 +261,7 @@ def test_a_check_is_killed_and_nothing_is_told_twice(watching: Watching) -> None
     await_well(watching)
     before = told(watching)
     watching.bed.drop_port("nfs1", 2049, watching.bed.addresses["slave1"])
-    with running("check_share") as child:
+    with running("check_share", share=watching.share) as child:
         time.sleep(4)
         child.kill()
     assert "slave1" in fail(check_share, share=watching.share)

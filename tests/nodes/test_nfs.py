@@ -11,9 +11,10 @@ from flows.locks import lock_name
 from flows.provision_pack import provision_pack
 from tasks.errors import PlanRefused
 from tasks.nfs.apply import apply_plan
+from tests.nodes.children import running
 from tests.nodes.fleet import bury_runs, change_nothing, fail, open_api, succeed, wait_until
 from tests.nodes.machines import PackBed
-from tests.nodes.nfs_pack import CODE, DATA, DISK, NfsPack, clear, provisioning, register, register_own_server
+from tests.nodes.nfs_pack import CODE, DATA, DISK, NfsPack, clear, register, register_own_server
 
 NODES = ("master1", "slave1", "slave2")
 OURS = "/etc/exports.d/packmaster-nfs-share.exports"
@@ -298,9 +299,9 @@ def test_a_run_that_is_killed_is_finished_by_the_next(
     if provided.mounts("slave2"):
         provided.withdraw("nfs-slave2")
     condition = moment.format(slave=provided.bed.addresses["slave2"])
-    with provisioning(provided) as kill:
+    with running("provision_pack", pack=provided.pack) as child:
         provided.bed.guest(machine, f"until {condition}; do sleep 0.02; done", timeout=120)
-        kill()
+        child.kill()
     names = [lock_name("server", name) for name in (f"nfs-{m}" for m in ("nfs1", "nfs2", *NODES))]
     with open_api(prefect_server) as api:
         bury_runs(api)

@@ -27,7 +27,8 @@ from flows.verify_platform import verify_platform
 from tasks.errors import CommandFailed
 from tasks.grants import user_name
 from tasks.packs.apply import follow_release
-from tests.nodes.fleet import Fleet, change_nothing, fail, fleet, running, saved, succeed, wait_on, wait_until
+from tests.nodes.children import running
+from tests.nodes.fleet import Fleet, change_nothing, fail, fleet, saved, succeed, wait_on, wait_until
 from tests.nodes.machines import PackBed
 from tests.nodes.packs import EXPORTED, MASTER, PLATFORMS, SLAVES, PackFleet, provide, register_pack
 
@@ -207,10 +208,10 @@ def slow_reload(fleet: PackFleet, name: str, seconds: int) -> Iterator[None]:
 def test_a_run_killed_between_the_masters_switch_and_its_slaves(shop: Shop) -> None:
     fleet, old = shop.fleet, shop.fleet.current(MASTER, SHOP)
     shop.write()
-    with slow_reload(fleet, MASTER, 5), running("deploy_platform", platform=SHOP) as child:
+    platform = fleet.platform(SHOP)
+    with slow_reload(fleet, MASTER, 5), running("deploy_platform", platform=platform) as child:
         wait_on(fleet, MASTER, f'[ "$(readlink {PLATFORMS}/{SHOP}/current)" != releases/{old} ]', 90)
         child.kill()
-        child.wait(10)
         time.sleep(8)
     fleet.release_locks()
     outcomes = succeed(deploy_platform, **shop.wanted)
