@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from blocks import NfsServer, Pack, Share, WebServer
@@ -18,6 +20,13 @@ MASTER, SLAVES = "master1", ("slave1", "slave2")
 KINDS: dict[str, ServerKind] = {"master1": "apache", "slave1": "apache", "slave2": "nginx"}
 PLATFORMS = "/var/aegir/platforms"
 EXPORTED = "/srv/packmaster"
+MEGABYTES = 8
+PAGE = """<?php
+$db = new mysqli($_SERVER['DB_HOST'], $_SERVER['DB_USER'], $_SERVER['DB_PASSWORD'], $_SERVER['DB_NAME']);
+$file = $_SERVER['PACKMASTER_DATA'] . '/files/' . basename($_GET['file'] ?? 'none');
+if (isset($_GET['write'])) { file_put_contents($file, $_GET['write']); }
+echo is_file($file) ? file_get_contents($file) : '%s, ' . $db->query('SELECT 1 + 1')->fetch_row()[0];
+"""
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,36 @@ class PackFleet(Fleet):
         super().release_locks()
         for lock in (lock_name("server", "nfs1"), lock_name("share", self.pack.share.name)):
             self.api.delete(f"/v2/concurrency_limits/{lock}")
+
+
+class Shop:
+    """A small PHP site on the pack, and the source of its next release."""
+
+    def __init__(self, fleet: PackFleet, source: Path, platform: str, site: str) -> None:
+        self.fleet, self.source, self.name, self.site, self.number = fleet, source, platform, site, 0
+        (source / "big").write_bytes(os.urandom(MEGABYTES << 20))
+        self.write()
+
+    def write(self) -> None:
+        self.number += 1
+        (self.source / "index.php").write_text(PAGE % f"release {self.number}")
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        return {"platform": self.fleet.platform(self.name)}
+
+    def check(self, *names: str, number: int = 0) -> None:
+        bodies = self.fleet.bodies(self.site, names=names)
+        assert set(bodies) == {f"release {number or self.number}, 2"}, bodies
+
+    def current(self) -> set[str]:
+        return {self.fleet.current(name, self.name) for name in self.fleet.names}
+
+    def staged(self) -> list[str]:
+        """What is in the platform's releases on the NFS server's disk."""
+        releases = f"{EXPORTED}/{self.fleet.pack.share.name}/platforms/{self.name}/releases"
+        listed = self.fleet.execute("nfs1", "ls", "-A", releases).split()
+        return [name for name in listed if not name.startswith((".spare-", ".making-"))]
 
 
 def register_pack(fleet: Fleet, machines: PackBed, name: str) -> PackFleet:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -30,48 +28,21 @@ from tasks.packs.apply import follow_release
 from tests.nodes.children import running
 from tests.nodes.fleet import Fleet, change_nothing, fail, fleet, saved, succeed, wait_on, wait_until
 from tests.nodes.machines import PackBed
-from tests.nodes.packs import EXPORTED, MASTER, PLATFORMS, SLAVES, PackFleet, provide, register_pack
+from tests.nodes.packs import (
+    EXPORTED,
+    MASTER,
+    MEGABYTES,
+    PLATFORMS,
+    SLAVES,
+    PackFleet,
+    Shop,
+    provide,
+    register_pack,
+)
 
 __all__ = ["fleet"]
 
 PACK, SHOP, SITE, OFF = "packs-farm", "packs-shop", "shop.packs.test", "packs-nfs-off"
-CODE = f"{EXPORTED}/{PACK}/platforms/{SHOP}"
-MEGABYTES = 8
-PAGE = """<?php
-$db = new mysqli($_SERVER['DB_HOST'], $_SERVER['DB_USER'], $_SERVER['DB_PASSWORD'], $_SERVER['DB_NAME']);
-$file = $_SERVER['PACKMASTER_DATA'] . '/files/' . basename($_GET['file'] ?? 'none');
-if (isset($_GET['write'])) { file_put_contents($file, $_GET['write']); }
-echo is_file($file) ? file_get_contents($file) : '%s, ' . $db->query('SELECT 1 + 1')->fetch_row()[0];
-"""
-
-
-class Shop:
-    """A small PHP site on the pack, and the source of its next release."""
-
-    def __init__(self, fleet: PackFleet, source: Path) -> None:
-        self.fleet, self.source, self.number = fleet, source, 0
-        (source / "big").write_bytes(os.urandom(MEGABYTES << 20))
-        self.write()
-
-    def write(self) -> None:
-        self.number += 1
-        (self.source / "index.php").write_text(PAGE % f"release {self.number}")
-
-    @property
-    def wanted(self) -> dict[str, Any]:
-        return {"platform": self.fleet.platform(SHOP)}
-
-    def check(self, *names: str, number: int = 0) -> None:
-        bodies = self.fleet.bodies(SITE, names=names)
-        assert set(bodies) == {f"release {number or self.number}, 2"}, bodies
-
-    def current(self) -> set[str]:
-        return {self.fleet.current(name, SHOP) for name in self.fleet.names}
-
-    def staged(self) -> list[str]:
-        """What is in the platform's releases on the NFS server's disk."""
-        listed = self.fleet.execute("nfs1", "ls", "-A", f"{CODE}/releases").split()
-        return [name for name in listed if not name.startswith((".spare-", ".making-"))]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +52,7 @@ def farm(fleet: Fleet, pack_bed: PackBed) -> PackFleet:
 
 @pytest.fixture(scope="module")
 def shop(farm: PackFleet, tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    return Shop(farm, tmp_path_factory.mktemp("shop"))
+    return Shop(farm, tmp_path_factory.mktemp("shop"), SHOP, SITE)
 
 
 def received(fleet: PackFleet, name: str) -> int:
