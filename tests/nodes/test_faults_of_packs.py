@@ -1,7 +1,8 @@
-"""Flows on a pack die between any two of their steps: nobody notices, and the next run finishes."""
+"""A pack's flows die between any two steps, and its share hangs: nobody notices, the next run finishes."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from flows.rollback_platform import rollback_platform
 from flows.verify_platform import verify_platform
 from tasks.grants import user_name
 from tests.nodes.children import KILLED, running
-from tests.nodes.fleet import change_nothing, fleet, succeed
+from tests.nodes.fleet import change_nothing, fail, fleet, succeed
 from tests.nodes.machines import PackBed
 from tests.nodes.packs import MASTER, Shop, provide, register_pack
 
@@ -26,6 +27,8 @@ __all__ = ["fleet"]
 
 PACK, SHOP, SITE, OTHER = "killed-farm", "killed-shop", "shop.killed.test", "other.killed.test"
 STAYING = (MASTER, "slave1")
+# Three looks at a node's mounts, of 20 s each (tasks/packs/facts.py), with growing pauses, on a busy machine.
+HUNG_SECONDS = 150
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +139,19 @@ def test_remove_node_and_add_node(shop: Shop) -> None:
     shop.check()
     assert hosts(shop, SITE) == addresses(shop)
     change_nothing(add_node, target=the_pack(), **slave)
+
+
+def test_a_share_that_hangs_for_one_slave_holds_nobody_up(shop: Shop, breakable_pack: PackBed) -> None:
+    fleet, old, began = shop.fleet, shop.current(), time.monotonic()
+    shop.write()
+    breakable_pack.drop_port("nfs1", 2049, fleet.node("slave1").address)
+    said = fail(deploy_platform, **shop.wanted)
+    assert "(not read: slave1)" in said
+    assert time.monotonic() - began < HUNG_SECONDS
+    breakable_pack.restore("nfs1")
+    assert shop.current() == old
+    succeed(deploy_platform, **shop.wanted)
+    shop.check()
 
 
 def test_remove_platform(shop: Shop) -> None:
