@@ -17,7 +17,8 @@ import pytest
 from tests.nodes.conftest import pause, remove_runs
 from tests.nodes.prepared import KINDS, prepared
 from tests.nodes.service import find_port
-from tests.nodes.stack import LONG_RUNNING, PRODUCTION, Sources, Stack, wait_for
+from tests.nodes.sources import Sources
+from tests.nodes.stack import LONG_RUNNING, PRODUCTION, Stack, wait_for
 
 PAIR = {"$ref": {"block_document_slug": "packmaster-cluster/prod-pair"}}
 SINGLE = {"$ref": {"block_document_slug": "packmaster-cluster/prod-single"}}
