@@ -20,6 +20,10 @@ NODES = ("master1", "slave1", "slave2")
 OURS = "/etc/exports.d/packmaster-nfs-share.exports"
 # Lines of somebody else's: byte for byte, with a tab, a comment, and no end.
 FOREIGN_FSTAB = "# mine\\ntmpfs\\t/mnt/scratch  tmpfs noauto,size=1m 0 0"
+SLOW_STAT = """#!/bin/sh
+case $1 in */.packmaster-none-*) printf 'stat: ' >&2; sleep 0.5 ;; esac
+exec /usr/bin/stat "$@"
+"""
 FOREIGN_EXPORTS = "/home 192.0.2.200(ro,no_subtree_check)"
 # A server's boot, its next try by the client's unit, and both on a share of two cores.
 BACK_SECONDS = 150
@@ -48,6 +52,15 @@ def provided(pack: NfsPack) -> NfsPack:
 def test_a_second_run_changes_nothing(provided: NfsPack) -> None:
     with provided.untouched():
         change_nothing(provision_pack, pack=provided.pack)
+
+
+def test_an_answer_that_comes_in_pieces_is_waited_for(provided: NfsPack) -> None:
+    """stat writes an error in three; read after the first, every mount was to be made anew."""
+    provided.bed.guest("slave2", "install -m 755 /dev/stdin /usr/local/sbin/stat", stdin=SLOW_STAT)
+    try:
+        assert not provided.plan()
+    finally:
+        provided.bed.guest("slave2", "rm /usr/local/sbin/stat")
 
 
 def test_every_node_mounts_with_the_options_asked(provided: NfsPack) -> None:

@@ -71,12 +71,14 @@ for point in $points; do
     # A name that is in no cache can only be answered by the server; the answer is that there is none.
     setsid sh -c 'echo $$ >"$2.pid"; exec stat "$1/.packmaster-none-$$" 2>"$2"' ask "$point" "$mark" \
         </dev/null >/dev/null 2>&1 &
+    # stat(1) writes what it says in pieces: only a line with an end is an answer.
     tries=0
-    until [ -s "$mark" ] || [ "$tries" -ge 30 ]; do
+    until read -r said <"$mark"; do
+        said=
         tries=$((tries + 1))
+        [ "$tries" -lt 30 ] || break
         sleep 0.1
     done
-    said=$(cat "$mark")
     case $said in
         '') say answer "$point" hung; kill -9 "$(cat "$mark.pid")" 2>/dev/null || : ;;
         *'No such file'*) say answer "$point" ok ;;
