@@ -24,13 +24,14 @@ KILLED = -signal.SIGKILL
 
 @dataclass
 class Child:
-    """A flow's process, and what it printed last: the state in which its run ended."""
+    """A flow's process: what it printed, which is the state in which its run ended, and its log."""
 
     process: BaseProcess
     output: Path
+    log: Path
 
     def kill(self) -> None:
-        assert self.process.is_alive(), f"it was over before it could be killed: {self.output.read_text()}"
+        assert self.process.is_alive(), f"it was over before it could be killed: {self.log.read_text()}"
         self.process.kill()
         self.process.join(10)
 
@@ -40,7 +41,7 @@ class Child:
     def wait(self, seconds: float) -> str:
         """All that it printed, when it has ended."""
         self.process.join(seconds)
-        assert self.process.exitcode is not None, f"not over in {seconds} s: {self.output.read_text()}"
+        assert self.process.exitcode is not None, f"not over in {seconds} s: {self.log.read_text()}"
         return self.output.read_text()
 
 
@@ -53,13 +54,14 @@ def running(function: str, *, first: str = "", dies_at: str = "", **parameters: 
     """
     blocks = {name: address_of(value) for name, value in parameters.items()}
     with tempfile.TemporaryDirectory(prefix="packmaster-child-") as folder:
-        output = Path(folder) / "output"
-        output.touch()
-        words = (function, blocks, first, dies_at, str(output), dict(os.environ))
+        output, log = (Path(folder) / name for name in ("output", "log"))
+        for file in (output, log):
+            file.touch()
+        words = (function, blocks, first, dies_at, (output, log), dict(os.environ))
         process = FORKED.Process(target=run, args=words, daemon=True)
         process.start()
         try:
-            yield Child(process, output)
+            yield Child(process, output, log)
         finally:
             process.kill()
             process.join(10)
@@ -76,14 +78,13 @@ def run(
     parameters: Mapping[str, Any],
     first: str,
     dies_at: str,
-    output: str,
+    files: tuple[Path, Path],
     environment: Mapping[str, str],
 ) -> None:
     """What the process does."""
     os.environ.update(environment)
-    written = os.open(output, os.O_WRONLY | os.O_APPEND)
-    os.dup2(written, 1)
-    os.dup2(written, 2)
+    for descriptor, file in enumerate(files, 1):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), descriptor)
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     import blocks
