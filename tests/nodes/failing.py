@@ -24,7 +24,7 @@ from tasks.fencing.record import RECORDS
 from tasks.grants.values import user_name
 from tasks.ssh import disconnect_all
 from tests.nodes.conftest import KEEP
-from tests.nodes.fleet import Fleet, bury_runs, saved, succeed, wait_until
+from tests.nodes.fleet import Fleet, bury_runs, free_lock, saved, succeed, wait_until
 from tests.nodes.grant_tools import forget
 from tests.nodes.machines import PackBed
 from tests.nodes.readers import Readers
@@ -95,7 +95,7 @@ class Failing:
         bury_runs(self.fleet.api)
         names = [lock_name("server", name) for name in (*NODES, *SERVERS)]
         for name in [*names, lock_name("share", SHARE)]:
-            self.fleet.api.delete(f"/v2/concurrency_limits/{name}")
+            free_lock(self.fleet.api, name)
 
     def set_share(self, **fields: Any) -> None:
         share = self.share

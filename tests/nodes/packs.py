@@ -13,7 +13,7 @@ from flows.locks import lock_name
 from flows.provision_pack import provision_pack
 from tasks.fleet import Machine, Node, ServerKind
 from tasks.ssh import Ssh
-from tests.nodes.fleet import Fleet, saved, succeed
+from tests.nodes.fleet import Fleet, free_lock, saved, succeed
 from tests.nodes.machines import PackBed
 
 MASTER, SLAVES = "master1", ("slave1", "slave2")
@@ -39,7 +39,7 @@ class PackFleet(Fleet):
     def release_locks(self) -> None:
         super().release_locks()
         for lock in (lock_name("server", "nfs1"), lock_name("share", self.pack.share.name)):
-            self.api.delete(f"/v2/concurrency_limits/{lock}")
+            free_lock(self.api, lock)
 
 
 class Shop:

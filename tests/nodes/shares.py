@@ -21,7 +21,7 @@ from tasks.liveness.quorum import Key
 from tasks.liveness.verdicts import Finding
 from tasks.ssh import disconnect_all
 from tests.nodes.conftest import KEEP
-from tests.nodes.fleet import Fleet, bury_runs, saved, succeed
+from tests.nodes.fleet import Fleet, bury_runs, free_lock, saved, succeed
 from tests.nodes.machines import PackBed
 
 SHARE, DISK = "watched-files", "/srv/packmaster"
@@ -74,7 +74,7 @@ class Watching:
         bury_runs(self.fleet.api)
         names = [lock_name("server", name) for name in (*NODES, "nfs1")]
         for name in [*names, lock_name("share", SHARE)]:
-            self.fleet.api.delete(f"/v2/concurrency_limits/{name}")
+            free_lock(self.fleet.api, name)
 
     def member(self, name: str) -> Member:
         return next(member for member in self.circle.watched.members if member.name == name)

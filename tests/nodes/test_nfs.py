@@ -12,7 +12,7 @@ from flows.provision_pack import provision_pack
 from tasks.errors import PlanRefused
 from tasks.nfs.apply import apply_plan
 from tests.nodes.children import running
-from tests.nodes.fleet import bury_runs, change_nothing, fail, open_api, succeed, wait_until
+from tests.nodes.fleet import bury_runs, change_nothing, fail, free_lock, open_api, succeed, wait_until
 from tests.nodes.machines import PackBed
 from tests.nodes.nfs_pack import CODE, DATA, DISK, NfsPack, clear, register, register_own_server
 
@@ -319,7 +319,7 @@ def test_a_run_that_is_killed_is_finished_by_the_next(
     with open_api(prefect_server) as api:
         bury_runs(api)
         for name in [*names, lock_name("share", "nfs-share")]:
-            api.delete(f"/v2/concurrency_limits/{name}")
+            free_lock(api, name)
     succeed(provision_pack, pack=provided.pack)
     assert all_mounted(provided, *NODES)
     assert not provided.plan()
