@@ -22,6 +22,7 @@ from tests.nodes.children import KILLED, running
 from tests.nodes.fleet import change_nothing, fail, fleet, succeed
 from tests.nodes.machines import PackBed
 from tests.nodes.packs import MASTER, Shop, provide, register_pack
+from tests.nodes.shares import WITHOUT, on_all
 
 __all__ = ["fleet"]
 
@@ -33,6 +34,8 @@ HUNG_SECONDS = 150
 
 @pytest.fixture(scope="module")
 def shop(fleet: Any, pack_bed: PackBed, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    # What the tests of another pack left mounted.
+    on_all(pack_bed, WITHOUT)
     farm = provide(register_pack(fleet, pack_bed, PACK))
     shop = Shop(farm, tmp_path_factory.mktemp("shop"), SHOP, SITE)
     succeed(create_platform, platform=SHOP, target=farm.pack, source=str(shop.source), profile="php")
