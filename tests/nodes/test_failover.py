@@ -18,7 +18,7 @@ from flows.rejoin_standby import rejoin_standby
 from flows.switch_share import switch_share
 from flows.sync_standby import sync_standby
 from tasks.failover import Ledger
-from tests.nodes.failing import NODES, SHARE, Failing, failing
+from tests.nodes.failing import DATA, NODES, SHARE, Failing, failing
 from tests.nodes.fleet import change_nothing, fail, fleet, outcome_of, succeed, wait_until
 from tests.nodes.takeovers import approving, become_two, kill_at, time_line, without_a_person
 
@@ -27,6 +27,8 @@ __all__ = ["failing", "fleet"]
 BOOT_SECONDS = 60
 # What a plan says in whole seconds, some time after it looked; and clocks of machines beside each other.
 ROUNDING_SECONDS = 3
+# A client of the share that there is not (RFC 3849).
+ELSEWHERE = "2001:db8::7"
 
 
 def test_a_provided_pack_has_an_epoch_and_a_standby(failing: Failing) -> None:
@@ -153,6 +155,7 @@ def test_a_server_that_hangs_is_fenced_over_ssh_and_of_two_failovers_one_is_done
         succeed(rejoin_standby, share=failing.share)
         epoch = read_ledger(SHARE).epoch
         failing.set_share(automatic_failover=True)
+        failing.bed.guest("nfs1", f"exportfs -o ro '[{ELSEWHERE}]:{DATA}'")
         failing.bed.drop_port("nfs1", 2049)
         states: list[Any] = []
 
@@ -170,9 +173,9 @@ def test_a_server_that_hangs_is_fenced_over_ssh_and_of_two_failovers_one_is_done
         failing.bed.mend()
         assert read_ledger(SHARE) == Ledger(epoch + 1, "nfs2")
         assert failing.one_writable() == "nfs2"
-        rules = failing.bed.guest("nfs1", "iptables -S PACKMASTER")
-        for name in NODES:
-            assert f"-s {failing.bed.addresses[name]}/32 -p tcp -m tcp --dport 2049 -j DROP" in rules
+        rules = failing.bed.guest("nfs1", "iptables -S PACKMASTER; ip6tables -S PACKMASTER")
+        for client in (*(f"{failing.bed.addresses[name]}/32" for name in NODES), f"{ELSEWHERE}/128"):
+            assert f"-s {client} -p tcp -m tcp --dport 2049 -j DROP" in rules
 
 
 def test_a_server_that_is_cut_off_and_cannot_be_fenced_is_not_replaced(failing: Failing) -> None:

@@ -34,8 +34,10 @@ HUNG_SECONDS = 150
 
 @pytest.fixture(scope="module")
 def shop(fleet: Any, pack_bed: PackBed, tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    # What the tests of another pack left mounted.
+    # What the tests of other packs left mounted; a server that serves another pack keeps our key.
     on_all(pack_bed, WITHOUT)
+    for other in Pack.find_all():
+        Pack.unregister(other)
     farm = provide(register_pack(fleet, pack_bed, PACK))
     shop = Shop(farm, tmp_path_factory.mktemp("shop"), SHOP, SITE)
     succeed(create_platform, platform=SHOP, target=farm.pack, source=str(shop.source), profile="php")

@@ -5,11 +5,15 @@ set +e
 # First what holds for ever, should this be cut short.
 record "$share" "${epoch:-0}" fenced "$(field "$share" peer)"
 # Packets of its clients vanish: they wait, as for a server that is off, and no writer is given an error.
-iptables -N PACKMASTER 2>/dev/null
-[ -z "$(listed "$share" "$3" "$4")" ] || iptables -F PACKMASTER 2>/dev/null
-iptables -C INPUT -j PACKMASTER 2>/dev/null || iptables -I INPUT -j PACKMASTER 2>/dev/null
-for client in $(listed "$share" "$3" "$4" | sed 's|:/.*||' | tr -d '[]' | sort -u); do
-    iptables -A PACKMASTER -p tcp --dport 2049 -s "$client" -j DROP 2>/dev/null
+clients=$(listed "$share" "$3" "$4" | sed 's|:/.*||' | tr -d '[]' | sort -u)
+for filter in iptables ip6tables; do
+    "$filter" -N PACKMASTER 2>/dev/null
+    [ -z "$clients" ] || "$filter" -F PACKMASTER 2>/dev/null
+    "$filter" -C INPUT -j PACKMASTER 2>/dev/null || "$filter" -I INPUT -j PACKMASTER 2>/dev/null
+done
+for client in $clients; do
+    case $client in *:*) filter=ip6tables ;; *) filter=iptables ;; esac
+    "$filter" -A PACKMASTER -p tcp --dport 2049 -s "$client" -j DROP 2>/dev/null
 done
 for each in $(listed "$share" "$3" "$4"); do timeout -k 1 5 exportfs -u "$each" 2>/dev/null; done
 rm -f "/etc/exports.d/packmaster-$share.exports"
