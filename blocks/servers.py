@@ -93,6 +93,13 @@ class NfsServer(SshServer):
     _logo_url = HttpUrl("https://cdn.simpleicons.org/truenas")
     _documentation_url = HttpUrl("https://man7.org/linux/man-pages/man5/exports.5.html")
 
+    mount_address: str = Field(
+        default="",
+        title="Mount address",
+        description="The address that clients mount from, such as one in a storage network, which has "
+        "to be among the clients of its shares then; empty for the address above.",
+        pattern=r"^[A-Za-z0-9.:-]*$",
+    )
     fence_command: list[str] = Field(
         default_factory=list,
         title="Fence command",
@@ -136,6 +143,7 @@ class NfsServer(SshServer):
             port=self.ssh_port,
             admin_user=self.credentials.admin_username,
             fence=self._fence(),
+            mount_address=self.mount_address,
         )
 
     def _fence(self) -> FenceCommand | None:

@@ -60,8 +60,8 @@ class Share(InventoryBlock):
     address: str = Field(
         default="",
         title="Address",
-        description="The address that clients mount from; empty for the server's own. Mode external: the "
-        "address that moves.",
+        description="Mode external: the address that clients mount from, and that moves. Otherwise empty: "
+        "clients mount from the server's mount address.",
         pattern=r"^[A-Za-z0-9.:-]*$",
     )
     code_path: str = Field(
@@ -149,6 +149,12 @@ class Share(InventoryBlock):
                 f"share {name}: {server.name} cannot be its own standby or partner",
                 "Choose another NFS server",
             )
+        if standby is not None and (self.address or standby.nfs_address == server.nfs_address):
+            raise PlanRefused(
+                f"share {name}: {self.address or server.nfs_address} cannot be what clients mount from, for "
+                f"that changes when {standby.name} takes over",
+                "Leave the share's address empty, and give each NFS server a mount address of its own",
+            )
         code = self.code_path or f"{EXPORTS}/{name}/platforms"
         data = self.data_path or f"{EXPORTS}/{name}/sites"
         for path in (code, data):
@@ -164,7 +170,7 @@ class Share(InventoryBlock):
         return fleet.Share(
             name=name,
             server=server,
-            address=self.address or server.address,
+            address=self.address or server.nfs_address,
             code_path=code,
             data_path=data,
             standby=standby,
@@ -182,7 +188,7 @@ class Share(InventoryBlock):
     def exchange_servers(self) -> None:
         """Its standby is registered as its server, and the server as its standby; clients mount from that."""
         if self.standby is not None:
-            self.server, self.standby, self.address = self.standby, self.server, ""
+            self.server, self.standby = self.standby, self.server
             self.save(self.name, overwrite=True)
 
 

@@ -41,6 +41,7 @@ class Machine:
 
     `host_keys` are pinned, each `<type> <base64>`; `user` is the login (the platform user, or the admin login
     while a server is being prepared). `fence` is how it is put out of action when it cannot be reached.
+    `mount_address` is where an NFS server's clients mount from, if that is another address.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Machine:
     user: str = PLATFORM_USER
     admin_user: str = "root"
     fence: FenceCommand | None = None
+    mount_address: str = ""
 
     @property
     def login(self) -> str:
@@ -61,6 +63,11 @@ class Machine:
     def endpoint(self) -> tuple[str, int]:
         """What tells two machines apart: where sshd listens. One machine may be registered in two roles."""
         return self.address, self.port
+
+    @property
+    def nfs_address(self) -> str:
+        """Where its clients mount from."""
+        return self.mount_address or self.address
 
     def as_admin(self) -> Self:
         """The same machine, reached with the login that may install packages."""
@@ -131,7 +138,7 @@ class Share:
         """The same share with the server of that name as its server, and the other one as its standby."""
         if self.standby is None or self.standby.name != name:
             return self
-        return replace(self, server=self.standby, standby=self.server, address=self.standby.address)
+        return replace(self, server=self.standby, standby=self.server, address=self.standby.nfs_address)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,13 +66,13 @@ def fence_by_command(server: Machine, command: FenceCommand) -> Attempt:
 
 
 def see_silence(server: Machine, method: str, said: str) -> Attempt:
-    """Believe `said` unless an NFS server goes on answering at the server's address: it would be the wrong
-    machine that is off.
+    """Believe `said` unless an NFS server goes on answering where the server's clients mount from: it would
+    be the wrong machine that is off.
     """
     ends = time.monotonic() + SILENT_SECONDS
-    while ask_null(server.address, NULL_SECONDS).ok:
+    while ask_null(server.nfs_address, NULL_SECONDS).ok:
         if time.monotonic() > ends:
-            seen = f"{said}, and yet NFS answers at {server.address}"
+            seen = f"{said}, and yet NFS answers at {server.nfs_address}"
             return Attempt(method, confirmed=False, seen=seen)
         time.sleep(0.5)
-    return Attempt(method, True, f"{said}; no NFS answers at {server.address}")
+    return Attempt(method, True, f"{said}; no NFS answers at {server.nfs_address}")

@@ -181,6 +181,30 @@ def test_a_pack_leads_to_its_master_slaves_and_share(pack: Pack) -> None:
     assert [machine.name for machine in target.machines] == [*target.node_names, "blk-nfs"]
 
 
+def test_a_share_is_mounted_from_its_servers_mount_address_also_after_a_failover(pack: Pack) -> None:
+    fields = {"host_keys": ["ssh-ed25519 AAAA"], "credentials": SshCredentials.load("blk-key")}
+    for name, octet in (("blk-stored", 62), ("blk-spare", 63)):
+        server = NfsServer(address=f"192.0.2.{octet}", mount_address=f"198.51.100.{octet}", **fields)
+        server.save(name, overwrite=True)
+    save_share("blk-away", "blk-stored", standby=NfsServer.load("blk-spare"))
+    assert Share.load("blk-away").resolve().address == "198.51.100.62"
+    assert Share.load("blk-away").resolve().served_by("blk-spare").address == "198.51.100.63"
+    Share.load("blk-away").exchange_servers()
+    moved = Share.load("blk-away").resolve()
+    assert (moved.address, moved.served_by("blk-stored").address) == ("198.51.100.63", "198.51.100.62")
+
+
+@pytest.mark.parametrize(("share", "spare"), [("198.51.100.9", "198.51.100.65"), ("", "198.51.100.64")])
+def test_an_address_that_two_servers_cannot_have_is_refused(pack: Pack, share: str, spare: str) -> None:
+    fields = {"host_keys": ["ssh-ed25519 AAAA"], "credentials": SshCredentials.load("blk-key")}
+    for octet, address in ((64, "198.51.100.64"), (65, spare)):
+        server = NfsServer(address=f"192.0.2.{octet}", mount_address=address, **fields)
+        server.save(f"blk-nfs-{octet}", overwrite=True)
+    save_share("blk-one", "blk-nfs-64", standby=NfsServer.load("blk-nfs-65"), address=share)
+    with pytest.raises(PlanRefused, match="each NFS server a mount address of its own"):
+        Share.get("blk-one", "a test").resolve()
+
+
 def test_a_master_among_the_slaves_is_refused(pack: Pack) -> None:
     twice = Pack(master=pack.master, slaves=["blk-web2", "blk-web1"], share=pack.share)
     twice.save("blk-pack-twice", overwrite=True)
