@@ -116,7 +116,7 @@ def refuse_same_names(about: str, nodes: tuple[Node, ...], share: fleet.Share) -
 
 def resolve_servers(names: tuple[str, ...], asked_by: str) -> tuple[Node, ...]:
     """The named web servers as nodes, in order; raises PlanRefused when two of them are one machine."""
-    registered = WebServer.find_all()
+    registered = WebServer.find_named(names)
     # A name that is not there is asked for once more, alone: the answer is the message.
     nodes = tuple((registered.get(name) or WebServer.get(name, asked_by)).node() for name in names)
     seen: dict[tuple[str, int], str] = {}

@@ -3,12 +3,14 @@
 import json
 import os
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from prefect import flow
+from prefect.events import emit_event
 from pydantic import SecretStr
 
 from blocks import (
@@ -149,6 +151,34 @@ def test_what_is_not_registered_is_none_or_refused_by_name(fleet: str) -> None:
     assert Site.find("blk-none") is None
     with pytest.raises(PlanRefused, match="add-site names the Platform 'blk-none', which is not registered"):
         Platform.get("blk-none", "add-site")
+
+
+def test_what_was_asked_for_is_read_at_once_and_what_is_not_there_is_left_out(fleet: str) -> None:
+    found = WebServer.find_named(["blk-web2", "blk-none", "blk-web1"])
+    assert {name: server.address for name, server in found.items()} == {
+        "blk-web1": "192.0.2.1",
+        "blk-web2": "192.0.2.2",
+    }
+    assert found["blk-web1"].credentials.private_key.get_secret_value() == KEY
+    assert WebServer.find_named([]) == {}
+    assert {"blk-web1", "blk-web2"} <= set(WebServer.find_all())
+
+
+def test_nobody_is_told_that_a_block_was_read(fleet: str) -> None:
+    WebServer.load("blk-web1")
+    WebServer.find_all()
+    marker = "packmaster.test.blocks-were-read"
+    emit_event(event=marker, resource={"prefect.resource.id": "packmaster.test.blk"})
+    ends = time.monotonic() + 30
+    while not (told := events_of(fleet, marker)):
+        assert time.monotonic() < ends
+        time.sleep(0.2)
+    assert (told, events_of(fleet, "prefect.block.packmaster-web-server.loaded")) == (1, 0)
+
+
+def events_of(api: str, name: str) -> int:
+    wanted = {"filter": {"event": {"name": [name]}}, "limit": 5}
+    return int(httpx.post(f"{api}/events/filter", json=wanted, timeout=10).json()["total"])
 
 
 def save_share(name: str, server: str, **fields: Any) -> Share:
