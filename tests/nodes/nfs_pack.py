@@ -117,8 +117,10 @@ class NfsPack:
         return {name: set(text.splitlines()) for name, text in on_all(self.bed, SNAPSHOT).items()}
 
 
-def register(bed: PackBed, **changes: Any) -> NfsPack:
-    """Save the machines and the pack as an operator does; `changes` are fields of the share."""
+def register(bed: PackBed, mount_address: str = "", **changes: Any) -> NfsPack:
+    """Save the machines and the pack as an operator does; `changes` are fields of the share, and
+    `mount_address` is one of its server.
+    """
     key = SecretStr(bed.private_key.read_text(encoding="utf-8"))
     credentials = saved(SshCredentials(private_key=key), "nfs-key")
     common = {
@@ -127,6 +129,7 @@ def register(bed: PackBed, **changes: Any) -> NfsPack:
     }
     for name, kind in KINDS.items():
         saved(WebServer(kind=kind, **common[name]), f"nfs-{name}")
+    common["nfs1"]["mount_address"] = mount_address
     servers = {name: saved(NfsServer(**common[name]), f"nfs-{name}") for name in ("nfs1", "nfs2")}
     fields = {"server": servers["nfs1"], "standby": servers["nfs2"], "disk": DISK, **changes}
     fields = {"code_path": f"{DISK}/blogs/platforms", "data_path": f"{DISK}/blogs/sites", **fields}

@@ -26,7 +26,7 @@ exec /usr/bin/stat "$@"
 """
 FOREIGN_EXPORTS = "/home 192.0.2.200(ro,no_subtree_check)"
 # A server's boot, its next try by the client's unit, and both on a share of two cores.
-BACK_SECONDS = 150
+BACK_SECONDS = 300
 
 
 @pytest.fixture(scope="module")
@@ -234,16 +234,35 @@ def test_ids_that_differ_are_refused_and_changed_only_when_asked(provided: NfsPa
         "install -d -o aegir -g aegir /var/aegir/config; touch /var/aegir/config/x; chown aegir:aegir "
         "/var/aegir/config/x",
     )
+    old = f"{DISK}/blogs/sites/old"
+    bed.guest("nfs1", f"groupmod -g 6012 aegir; usermod -u 6011 aegir; touch {old}; chown 6011:6012 {old}")
     with pytest.raises(PlanRefused) as refused:
         provided.plan(uid=5000, gid=5000)
     for word in ("nfs-slave2: aegir 6001:6002", "nfs-master1: aegir 5000:5000", "usermod -u 5000", "fix_ids"):
         assert word in str(refused.value)
+    assert "nfs-nfs1: aegir 6011:6012" in str(refused.value)
     outcomes = succeed(provision_pack, pack=provided.pack, fix_ids=True)
-    assert {o.host for o in outcomes.changed} == {"nfs-slave2"}
-    assert bed.guest("slave2", "id -u aegir; id -g aegir; stat -c %u:%g /var/aegir/config/x").split() == [
-        "5000", "5000", "5000:5000",
-    ]  # fmt: skip
+    assert {o.host for o in outcomes.changed} == {"nfs-slave2", "nfs-nfs1"}
+    for name, file in (("slave2", "/var/aegir/config/x"), ("nfs1", old)):
+        ids = bed.guest(name, f"id -u aegir; id -g aegir; stat -c %u:%g {file}").split()
+        assert ids == ["5000", "5000", "5000:5000"], name
+    bed.guest("nfs1", f"rm {old}")
     assert not provided.plan()
+
+
+def test_a_share_is_mounted_from_an_address_of_a_storage_network(provided: NfsPack) -> None:
+    bed = provided.bed
+    usual = bed.addresses["nfs1"]
+    other = f"{usual.rpartition('.')[0]}.161"
+    device = bed.guest("nfs1", f"ip -o addr | awk '/ {usual}\\// {{ print $2 }}'").strip()
+    bed.guest("nfs1", f"ip addr add {other}/24 dev {device}")
+    for mount_address, address in ((other, other), ("", usual)):
+        pack = register(bed, mount_address=mount_address)
+        succeed(provision_pack, pack=pack.pack)
+        for name in NODES:
+            assert all(f" {address}:{DISK}" in line for line in pack.mounts(name).values()), name
+        change_nothing(provision_pack, pack=pack.pack)
+    bed.guest("nfs1", f"ip addr del {other}/24 dev {device}")
 
 
 def all_mounted(pack: NfsPack, *names: str) -> bool:
