@@ -168,7 +168,7 @@ def test_an_unhealthy_share_is_looked_at_by_itself(service: Service) -> None:
     """The automation names the share of the event; that there is none here is the run's affair."""
     service.announce("share.unhealthy", "s1")
     of_it = {"deployments": {"id": {"any_": [service.deployment("repair-share")]}}}
-    (run,) = service.wait(lambda: service.filter("flow_runs", of_it), 30)
+    (run,) = service.wait(lambda: service.filter("flow_runs", of_it), 120)
     assert run["parameters"]["dry_run"] is True
     assert run["parameters"]["share"] == named("share", "s1")
 
@@ -178,7 +178,7 @@ def test_a_share_whose_policy_allows_it_is_failed_over_by_itself(service: Servic
     of_it = {"deployments": {"id": {"any_": [service.deployment("failover-share")]}}}
     assert service.filter("flow_runs", of_it) == []
     service.announce("share.standby_wanted", "s1")
-    (run,) = service.wait(lambda: service.filter("flow_runs", of_it), 30)
+    (run,) = service.wait(lambda: service.filter("flow_runs", of_it), 120)
     assert run["parameters"]["automatic"] is True
     assert run["parameters"]["share"] == named("share", "s1")
 
