@@ -47,7 +47,7 @@ systemctl daemon-reload
 """
 MOUNT_DISK = f"""
 mkdir -p {DISK}
-grep -q {DISK} /etc/fstab || echo '/dev/ubdb {DISK} ext4 nofail 0 2' >>/etc/fstab
+grep -q {DISK} /etc/fstab || echo '/dev/ubdb {DISK} ext4 nofail 0 0' >>/etc/fstab
 mountpoint -q {DISK} || mount {DISK}
 """
 # Everything that provisioning could touch, times included where they are not those of a mount.

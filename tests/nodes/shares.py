@@ -33,7 +33,7 @@ SETTLE_SECONDS = 30
 GRACE = """
 mkdir -p /etc/nfs.conf.d /srv/packmaster
 printf '[nfsd]\\nlease-time=10\\ngrace-time=10\\n' >/etc/nfs.conf.d/bed.conf
-grep -q ^/dev/ubdb /etc/fstab || echo '/dev/ubdb /srv/packmaster ext4 nofail 0 2' >>/etc/fstab
+grep -q ^/dev/ubdb /etc/fstab || echo '/dev/ubdb /srv/packmaster ext4 nofail 0 0' >>/etc/fstab
 systemctl daemon-reload
 mountpoint -q /srv/packmaster || mount /srv/packmaster
 [ "$(cat /proc/fs/nfsd/nfsv4leasetime)" = 10 ] || systemctl restart nfs-server
