@@ -10,6 +10,7 @@ from blocks.inventory_block import InventoryBlock, as_field_check
 from blocks.servers import NfsServer
 from tasks import fleet
 from tasks.errors import PlanRefused
+from tasks.fleet import Machine
 from tasks.names import check_slug
 from tasks.nfs.clients import check_client
 
@@ -144,17 +145,7 @@ class Share(InventoryBlock):
         server = self.server.machine()
         standby = self.standby.machine() if self.standby else None
         partner = self.partner.machine() if self.partner else None
-        if server.endpoint in {other.endpoint for other in (standby, partner) if other is not None}:
-            raise PlanRefused(
-                f"share {name}: {server.name} cannot be its own standby or partner",
-                "Choose another NFS server",
-            )
-        if standby is not None and (self.address or standby.nfs_address == server.nfs_address):
-            raise PlanRefused(
-                f"share {name}: {self.address or server.nfs_address} cannot be what clients mount from, for "
-                f"that changes when {standby.name} takes over",
-                "Leave the share's address empty, and give each NFS server a mount address of its own",
-            )
+        _refuse_own_standby(name, self.address, server, standby, partner)
         code = self.code_path or f"{EXPORTS}/{name}/platforms"
         data = self.data_path or f"{EXPORTS}/{name}/sites"
         for path in (code, data):
@@ -195,3 +186,19 @@ class Share(InventoryBlock):
 def is_inside(one: str, other: str) -> bool:
     """Say whether two directories are the same, or one is below the other."""
     return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
+
+
+def _refuse_own_standby(
+    name: str, address: str, server: Machine, standby: Machine | None, partner: Machine | None
+) -> None:
+    if server.endpoint in {other.endpoint for other in (standby, partner) if other is not None}:
+        raise PlanRefused(
+            f"share {name}: {server.name} cannot be its own standby or partner",
+            "Choose another NFS server",
+        )
+    if standby is not None and (address or standby.nfs_address == server.nfs_address):
+        raise PlanRefused(
+            f"share {name}: {address or server.nfs_address} cannot be what clients mount from, for "
+            f"that changes when {standby.name} takes over",
+            "Leave the share's address empty, and give each NFS server a mount address of its own",
+        )

@@ -20,16 +20,19 @@ say_packages() {
             case $state in ?i\ *) say package "$name" ;; esac
         done
 }
-# PATH...: what is there, whose, and how it reads; nothing of one that does not exist.
+# PATH...: what is there, whose (a number where it has no name), and how it reads; nothing of one that does
+# not exist.
 say_paths() {
     [ $# -gt 0 ] || return 0
-    format=%F$tab%U$tab%G$tab%a$tab%n
+    format=%F$tab%U$tab%u$tab%G$tab%g$tab%a$tab%n
     # Since Linux 6.19 the first look at a directory on NFS asks for a delegation, too, which a root that is
     # nobody there may be denied, and stat with it. The second one does not ask.
     found=$(stat -c "$format" "$@" 2>/dev/null) || found=$(stat -c "$format" "$@" 2>/dev/null) || :
     printf '%s\n' "$found" |
-        while IFS=$tab read -r type owner group mode path; do
+        while IFS=$tab read -r type owner uid group gid mode path; do
             [ -n "$path" ] || continue
+            [ "$owner" != UNKNOWN ] || owner=$uid
+            [ "$group" != UNKNOWN ] || group=$gid
             digest=''
             case $type in
                 'symbolic link') kind=link digest=$(readlink "$path") ;;

@@ -84,14 +84,18 @@ def plan_ids(
 
 
 def after(facts: MachineFacts, changes: Iterable[ChangeIds]) -> MachineFacts:
-    """The machine as it will be when its ids have been changed."""
-    numbers = facts.numbers
+    """The machine as it will be when its ids have been changed: what had the new numbers has a name then."""
+    numbers, paths = facts.numbers, dict(facts.paths)
     for change in changes:
+        for path, seen in paths.items():
+            owner = change.user if seen.owner == str(change.uid) else seen.owner
+            group = change.group if seen.group == str(change.gid) else seen.group
+            paths[path] = replace(seen, owner=owner, group=group)
         if change.user == PLATFORM_USER:
             numbers = replace(numbers, user=change.uid, user_gid=change.gid, group=change.gid)
         else:
             numbers = replace(numbers, web_user=change.uid, web_group=change.gid)
-    return replace(facts, numbers=numbers)
+    return replace(facts, numbers=numbers, paths=paths)
 
 
 def _choose_web(machines: Sequence[MachineFacts]) -> tuple[int, int]:

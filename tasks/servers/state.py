@@ -47,7 +47,9 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class PathState:
-    """What is at a path. `digest` is the SHA-256 of a file, or the target of a link."""
+    """What is at a path. `owner` and `group` are names, or numbers that have none; `digest` is the SHA-256 of
+    a file, or the target of a link.
+    """
 
     kind: PathKind = "absent"
     owner: str = ""

@@ -107,6 +107,20 @@ def test_ids_are_fixed_where_that_was_asked_for_and_on_the_server_below_the_expo
     assert not plan_provision(pack(), apply_to(facts, plan), uid=5000, gid=5000)
 
 
+def test_directories_that_have_the_numbers_already_are_nobody_elses() -> None:
+    """Somebody gave the account other ids after it was exported: what it had has no name any more."""
+    facts = provided()
+    numbered = {
+        path: replace(seen, owner="5000", group="5000") if seen.owner == "aegir" else seen
+        for path, seen in facts["nfs1"].paths.items()
+    }
+    facts["nfs1"] = replace(facts["nfs1"], numbers=Numbers(6011, 6012, 6012, 33, 33), paths=numbered)
+    plan = plan_provision(pack(), facts, uid=5000, gid=5000, fix_ids=True)
+    assert [len(each.steps) for each in plan.phases if each] == [1], str(plan)
+    with pytest.raises(PlanRefused, match="platforms belongs to 5000"):
+        plan_provision(pack(), facts, uid=6011, gid=6012, fix_ids=True)
+
+
 def test_ids_are_not_changed_where_looking_for_files_would_hang() -> None:
     facts = bare_facts()
     facts["slave2"] = bare("slave2", numbers=Numbers(1001, 1002, 1002, 33, 33), answers={DATA: "hung"})

@@ -44,6 +44,12 @@ for file in /etc/exports.d/packmaster-*.exports; do
     [ ! -e "$file" ] || { rm -f "$file"; [ ! -e /proc/fs/nfsd/threads ] || exportfs -r; }
 done
 systemctl daemon-reload
+old=$(id -u aegir 2>/dev/null || echo 5000)
+[ "$old" = 5000 ] || {
+    groupmod -g 5000 aegir
+    usermod -u 5000 aegir
+    find /var/aegir /srv -xdev -uid "$old" -exec chown -h aegir:aegir {} +
+}
 """
 MOUNT_DISK = f"""
 mkdir -p {DISK}
