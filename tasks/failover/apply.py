@@ -19,7 +19,8 @@ from tasks.nfs.apply import apply_step
 from tasks.nfs.exports import Export, find_differing
 from tasks.nfs.facts import node_questions, read_machine, run_as_root, server_questions
 from tasks.nfs.fstab import edit_fstab
-from tasks.nfs.mounts import Mount, MountEntry, differences, host_of, mount_at
+from tasks.nfs.mounted import MountEntry, differences, host_of, mount_at
+from tasks.nfs.mounts import Mount
 from tasks.nfs.plan import exports_for
 from tasks.nfs.state import MachineFacts
 from tasks.nfs.steps import RunNfsServer, Step, WriteFstab

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tasks.liveness.values import Member, Sample, Sight, Watched
-from tasks.nfs.mounts import mount_at
+from tasks.nfs.mounted import mount_at
 
 
 def find_misplaced(watched: Watched, sample: Sample) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ from tasks.liveness.bound import await_banner, call_within
 from tasks.liveness.rpc import ask_null
 from tasks.liveness.values import Ids, Member, NullAnswer, NullResult, Owner, PathSight, Sight, Step, Watched
 from tasks.nfs.exports import parse_table
-from tasks.nfs.mounts import parse_mountinfo
+from tasks.nfs.mounted import parse_mountinfo
 from tasks.ssh import connect
 
 PROBE_SECONDS = 2.0

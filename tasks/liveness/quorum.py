@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from tasks.liveness.values import Sample, Sight, Verdict, Watched
 from tasks.liveness.verdicts import SLOW_SECONDS, Finding, explain, find_mount
 from tasks.nfs.exports import find_differing, find_extra
-from tasks.nfs.mounts import mount_below
+from tasks.nfs.mounted import mount_below
 
 SERVER, CONTROLLER, PATH = "server", "controller", "path to the server"
 # Below this part of a disk's blocks or inodes it is said how little is left.

@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Literal
 
 from tasks.nfs.exports import Export
-from tasks.nfs.mounts import Mount, MountEntry
+from tasks.nfs.mounted import MountEntry
+from tasks.nfs.mounts import Mount
 
 
 class Verdict(StrEnum):

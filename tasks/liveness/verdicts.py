@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tasks.liveness.values import PathSight, Sight, Verdict, Watched
-from tasks.nfs.mounts import Mount, MountEntry, differences, mount_at
+from tasks.nfs.mounted import MountEntry, differences, mount_at
+from tasks.nfs.mounts import Mount
 
 # A healthy probe of a mount takes some hundredths of a second; above this, people wait for pages. It is at
 # most half of what a sample allows, so that what is slow is seen to be slow, and not taken for what hangs.

@@ -97,8 +97,8 @@ def _call_of(step: todo.Step) -> _Call | None:  # noqa: C901, PLR0911, PLR0912 -
             return _Call("open_mount_point", (point, PLATFORM_USER, f"{mode:04o}"))
         case todo.MountShare(mount):
             return _mount_call("mount_share", mount)
-        case todo.MountAnew(mount):
-            return _mount_call("mount_anew", mount)
+        case todo.MountAnew(mounts):
+            return _mount_call("mount_anew", *mounts)
         case todo.Unmount(point):
             return _Call("unmount", (point, str(MOUNT_SECONDS)), timeout=MOUNTING_SECONDS)
         case todo.WriteFstab(text, before):
@@ -106,6 +106,7 @@ def _call_of(step: todo.Step) -> _Call | None:  # noqa: C901, PLR0911, PLR0912 -
     return None
 
 
-def _mount_call(script: str, mount: Mount) -> _Call:
-    args = (mount.kind, mount.source, mount.point, ",".join(mount.options), str(MOUNT_SECONDS))
-    return _Call(script, args, timeout=MOUNTING_SECONDS)
+def _mount_call(script: str, *mounts: Mount) -> _Call:
+    each = [(mount.kind, mount.source, mount.point, ",".join(mount.options)) for mount in mounts]
+    words = (str(MOUNT_SECONDS), *(word for words in each for word in words))
+    return _Call(script, words, timeout=len(mounts) * MOUNTING_SECONDS)

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from tasks.errors import PlanRefused
 from tasks.fleet import PLATFORM_USER
 from tasks.nfs.fstab import edit_fstab, parse_fstab
-from tasks.nfs.mounts import Mount, MountEntry, differences, mount_at
+from tasks.nfs.mounted import MountEntry, differences, is_reached_elsewhere, mount_at
+from tasks.nfs.mounts import Mount
 from tasks.nfs.state import (
     HUNG,
     MOUNTS_SCRIPT,
@@ -164,19 +165,31 @@ def _plan_mounts(mounts: Sequence[Mount], facts: MachineFacts) -> Iterator[Step]
     for mount in mounts:
         if not _is_sealed(facts.beneath.get(mount.point, Beneath())):
             yield SealMountPoint(mount.point)
+    elsewhere = tuple(mount for mount in mounts if _is_reached_elsewhere(mount, facts))
+    if elsewhere:
+        found = [words for mount in elsewhere for words in differences(mount, facts.mounts)]
+        yield MountAnew(elsewhere, "; ".join(dict.fromkeys(found)))
+    for mount in mounts:
+        if mount in elsewhere:
+            continue
         wrong = differences(mount, facts.mounts)
         answer = facts.answers.get(mount.point, OK)
         if mount_at(facts.mounts, mount.point) is None:
             yield MountShare(mount)
         elif wrong or answer != OK:
-            yield MountAnew(mount, "; ".join(wrong) or answer)
+            yield MountAnew((mount,), "; ".join(wrong) or answer)
         elif mount.point in marked and mount.fstab_line not in written:
             # The kernel does not show every option, and what was mounted was mounted by the old line.
-            yield MountAnew(mount, "its line in /etc/fstab was another one")
+            yield MountAnew((mount,), "its line in /etc/fstab was another one")
     text = edit_fstab(facts.fstab, mounts[0].share, mounts) if mounts else facts.fstab
     if text != facts.fstab:
         about = f"lines of share {mounts[0].share} for {' and '.join(mount.point for mount in mounts)}"
         yield WriteFstab(text, digest_of(facts.fstab), about)
+
+
+def _is_reached_elsewhere(mount: Mount, facts: MachineFacts) -> bool:
+    entry = mount_at(facts.mounts, mount.point)
+    return mount.kind == "nfs" and entry is not None and entry.is_nfs and is_reached_elsewhere(mount, entry)
 
 
 def _is_sealed(beneath: Beneath) -> bool:

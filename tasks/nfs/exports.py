@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tasks.errors import PlanRefused
 from tasks.fleet import Share, Target
 from tasks.nfs.clients import check_address, check_client
-from tasks.nfs.mounts import unescape
+from tasks.nfs.mounted import unescape
 
 EXPORTS_D = "/etc/exports.d"
 ETAB = "/var/lib/nfs/etab"

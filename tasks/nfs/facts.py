@@ -12,7 +12,8 @@ from tasks.fleet import Machine, Share, Target
 from tasks.nfs.attach import CLIENT_PACKAGES
 from tasks.nfs.exports import EXPORTS_D, parse_exports
 from tasks.nfs.ids import DEFAULT_ID, WEB_ID
-from tasks.nfs.mounts import desired_mounts, parse_mountinfo
+from tasks.nfs.mounted import parse_mountinfo
+from tasks.nfs.mounts import desired_mounts
 from tasks.nfs.state import (
     LEASES_FILE,
     MOUNTS_SCRIPT,

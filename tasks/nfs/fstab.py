@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.nfs.mounts import MARK, Mount, unescape
+from tasks.nfs.mounted import unescape
+from tasks.nfs.mounts import MARK, Mount
 
 FSTAB = "/etc/fstab"
 

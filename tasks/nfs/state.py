@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tasks.nfs.exports import Export
-from tasks.nfs.mounts import MountEntry
+from tasks.nfs.mounted import MountEntry
 from tasks.servers.state import PathState
 
 MOUNTS_UNIT = "packmaster-mounts.service"

@@ -119,13 +119,17 @@ class MountShare:
 
 @dataclass(frozen=True, slots=True)
 class MountAnew:
-    """Mounted as asked, in place of what is mounted now; php-fpm stops only where it holds that busy."""
+    """Mounted as asked, in place of what is mounted now; php-fpm stops only where it holds that busy.
 
-    mount: Mount
+    All of them are unmounted before one is mounted: the client knows a server by its name for itself and
+    not by its address, and talks to it where it did while it has one mount of it (RFC 8881, 2.10.5).
+    """
+
+    mounts: tuple[Mount, ...]
     reason: str
 
     def __str__(self) -> str:
-        return f"mount anew {self.mount}: {self.reason}"
+        return f"mount anew {' and '.join(str(mount) for mount in self.mounts)}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)

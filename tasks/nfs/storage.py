@@ -20,7 +20,7 @@ from tasks.nfs.exports import (
     parse_exports,
     render_exports,
 )
-from tasks.nfs.mounts import mount_at
+from tasks.nfs.mounted import mount_at
 from tasks.nfs.state import LEASES_FILE, NFS_UNIT, MachineFacts
 from tasks.nfs.steps import (
     EndDelegations,

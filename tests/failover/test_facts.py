@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.failover.facts import find_detached, find_misplaced
-from tasks.nfs.mounts import MountEntry
+from tasks.nfs.mounted import MountEntry
 from tests.liveness.scene import WATCHED, Damage, entry, mounted, on, sample
 
 STRAY = entry("/var/aegir/sites", source="192.0.2.99:/srv/packmaster/files/sites")

@@ -18,7 +18,8 @@ from tasks.liveness.values import (
     Watched,
 )
 from tasks.nfs.exports import desired_exports
-from tasks.nfs.mounts import MountEntry, desired_mounts
+from tasks.nfs.mounted import MountEntry
+from tasks.nfs.mounts import desired_mounts
 
 KEY = SecretStr("")
 DISK = "/srv/packmaster"

@@ -9,7 +9,7 @@ import pytest
 from tasks.liveness import facts
 from tasks.liveness.facts import parse_sight
 from tasks.liveness.values import Ids, NullAnswer, Owner
-from tasks.nfs.mounts import mount_at
+from tasks.nfs.mounted import mount_at
 
 PROBE = Path(facts.__file__).with_name("scripts") / "probe.pl"
 PRINTED = """\

@@ -10,7 +10,8 @@ from tasks.fleet import Machine, Node, Share, Target
 from tasks.nfs import steps as todo
 from tasks.nfs.exports import EXPORTS_D, exports_file, parse_exports
 from tasks.nfs.ids import ChangeIds, after
-from tasks.nfs.mounts import Mount, MountEntry
+from tasks.nfs.mounted import MountEntry
+from tasks.nfs.mounts import Mount
 from tasks.nfs.plan import MachinePlan, ProvisionPlan, plan_provision
 from tasks.nfs.state import MOUNTS_UNIT, NFS_UNIT, Beneath, MachineFacts, Numbers, UnitState
 from tasks.nfs.storage import digest_of
@@ -131,10 +132,11 @@ def apply_step(facts: MachineFacts, step: todo.Step) -> MachineFacts:  # noqa: C
             return with_beneath(facts, point, Beneath("directory", "aegir", "aegir", mode))
         case todo.MountShare(mount):
             return replace(facts, mounts=(*facts.mounts, mounted(mount)))
-        case todo.MountAnew(mount):
-            others = tuple(entry for entry in facts.mounts if entry.point != mount.point)
-            answers = {**facts.answers, mount.point: "ok"}
-            return replace(facts, mounts=(*others, mounted(mount)), answers=answers)
+        case todo.MountAnew(mounts):
+            anew = {mount.point: mounted(mount) for mount in mounts}
+            others = tuple(entry for entry in facts.mounts if entry.point not in anew)
+            answers = {**facts.answers, **dict.fromkeys(anew, "ok")}
+            return replace(facts, mounts=(*others, *anew.values()), answers=answers)
         case todo.Unmount(point):
             return replace(facts, mounts=tuple(entry for entry in facts.mounts if entry.point != point))
         case todo.WriteFstab(text, before):

@@ -6,15 +6,8 @@ from hypothesis import strategies as st
 
 from tasks.errors import PlanRefused
 from tasks.nfs.fstab import edit_fstab, parse_fstab, split_lines
-from tasks.nfs.mounts import (
-    check_extra,
-    desired_mounts,
-    differences,
-    merge_options,
-    mount_at,
-    mount_below,
-    parse_mountinfo,
-)
+from tasks.nfs.mounted import differences, mount_at, mount_below, parse_mountinfo
+from tasks.nfs.mounts import check_extra, desired_mounts, merge_options
 from tests.nfs.pack import FSTAB, mounted, pack
 
 MOUNTINFO = r"""

@@ -80,7 +80,21 @@ def test_other_options_that_the_kernel_does_not_show_are_mounted_anew_too() -> N
     plan = plan_provision(pack(data_options="lookupcache=positive"), facts)
     steps = [step for each in plan.mounts for step in each.steps]
     assert {type(step) for step in steps} == {MountAnew, WriteFstab}
-    assert {step.mount.point for step in steps if isinstance(step, MountAnew)} == {DATA}
+    assert {mount.point for step in steps if isinstance(step, MountAnew) for mount in step.mounts} == {DATA}
+
+
+def test_another_address_is_mounted_from_when_nothing_is_mounted_from_the_old_one() -> None:
+    facts = provided()
+    share = pack().share
+    assert share is not None
+    moved = pack(address="10.9.0.61")
+    plan = plan_provision(moved, facts)
+    for each in plan.mounts:
+        (step, _) = each.steps
+        assert isinstance(step, MountAnew)
+        assert [mount.point for mount in step.mounts] == [CODE, DATA]
+        assert f"mounted from {share.address}:" in step.reason
+    assert not plan_provision(moved, apply_to(facts, plan))
 
 
 def test_a_smaller_size_than_asked_is_what_was_agreed_on() -> None:

@@ -256,13 +256,16 @@ def test_a_share_is_mounted_from_an_address_of_a_storage_network(provided: NfsPa
     other = f"{usual.rpartition('.')[0]}.161"
     device = bed.guest("nfs1", f"ip -o addr | awk '/ {usual}\\// {{ print $2 }}'").strip()
     bed.guest("nfs1", f"ip addr add {other}/24 dev {device}")
-    for mount_address, address in ((other, other), ("", usual)):
-        pack = register(bed, mount_address=mount_address)
-        succeed(provision_pack, pack=pack.pack)
-        for name in NODES:
-            assert all(f" {address}:{DISK}" in line for line in pack.mounts(name).values()), name
-        change_nothing(provision_pack, pack=pack.pack)
-    bed.guest("nfs1", f"ip addr del {other}/24 dev {device}")
+    try:
+        for mount_address, address in ((other, other), ("", usual)):
+            pack = register(bed, mount_address=mount_address)
+            succeed(provision_pack, pack=pack.pack)
+            for name in NODES:
+                assert all(f" {address}:{DISK}" in line for line in pack.mounts(name).values()), name
+                assert all(f"addr={address}," in f"{line}," for line in pack.mounts(name).values()), name
+            change_nothing(provision_pack, pack=pack.pack)
+    finally:
+        bed.guest("nfs1", f"ip addr del {other}/24 dev {device}")
 
 
 def all_mounted(pack: NfsPack, *names: str) -> bool:

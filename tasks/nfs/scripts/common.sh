@@ -34,3 +34,16 @@ want_no_delegations() {
     asks=/sys/module/nfsv4/parameters/directory_delegations
     [ ! -e "$asks" ] || echo N >"$asks"
 }
+
+# mount_with COMMAND KIND SOURCE POINT OPTIONS: it is mounted there by that command, within $seconds.
+mount_with() {
+    case $2 in
+        # shellcheck disable=SC2086 # the command may be several words
+        bind) timeout -k 2 "$seconds" $1 --bind "$3" "$4" ;;
+        *)
+            want_no_delegations
+            # shellcheck disable=SC2086
+            timeout -k 2 "$seconds" $1 -t nfs -o "$5" "$3" "$4"
+            ;;
+    esac
+}
