@@ -16,13 +16,16 @@ Effect: controller and nodes say, in several samples, whether the server is gone
 Rollback: switch-share back, when rejoin-standby has made the old server a standby again.
 Safe to re-run? Yes: it goes on where the last run ended, and asks for no approval once the standby was
     promoted. On a share whose server answers it only moves nodes that were left behind; where a run was
-    killed before it did anything, and the server is back, it says so and leaves all as it was.
+    killed before it fenced the server, and that answers again, what was begun is withdrawn, and nothing is
+    lost.
 3 a.m.: `not seen to be out of action` means that two servers might write. Switch the old one off, and run
     this again with its name in fenced_by_hand. It asks the new one at its next boot, and exports nothing.
     Where the standby died for good before it served, run this with the standby's name in fenced_by_hand: the
     server, which was put out of action already, serves again, under a new epoch, and nothing is lost.
     Where the standby could not be promoted, the nodes are drained and have nothing mounted, and nobody is
     served: mend what is named, and run this again.
+    Where a run was killed, and the server has booted since and waits (`nfsd must not start yet`), run this
+    with `withdraw`: it goes on serving, and nothing is lost.
     A node that is named was not moved: bring it back, then run this again. What the old server had and the
     new one has not, rejoin-standby saves.
 """
@@ -65,6 +68,7 @@ def failover_share(
     fenced_by_hand: str = "",
     although_it_answers: bool = False,
     automatic: bool = False,
+    withdraw: bool = False,
     approval_seconds: Seconds = 1800,
     dry_run: bool = False,
 ) -> State[Outcomes]:
@@ -77,12 +81,13 @@ def failover_share(
         fenced_by_hand: The name of the old server, typed by somebody who has put it out of action.
         although_it_answers: Fail over although the server answers, for it is broken otherwise.
         automatic: Ask nobody. Only where the share's policy allows it, and all that it wants is so.
+        withdraw: The server is back: give up a failover that an earlier run began and that fenced nobody.
         approval_seconds: How long approval is waited for.
         dry_run: Only show what would be done.
     """
     about, request = (
         f"failover {share.name}",
-        Request(accept_loss_seconds, fenced_by_hand, although_it_answers, automatic),
+        Request(accept_loss_seconds, fenced_by_hand, although_it_answers, automatic, withdraw),
     )
     with hold(find_circle(share).target):
         # Another run may have changed it while this one waited.
@@ -150,6 +155,9 @@ def carry_out(
         if outcomes.failed:
             raise HostsFailed(outcomes + settle(detaching, "detach by force"))
         line.mark(f"{plan.new} promoted, epoch {plan.epoch}")
+    if plan.withdraws:
+        outcomes += withdraw_from(seen, plan.old, plan.epoch + 1)
+        outcomes.raise_if_failed()
     register(share, plan, moving if plan.takes_over else seen.ledger)
     if plan.rewrites:
         outcomes += [Outcome(plan.new, "register", changed=True, detail=f"serves, epoch {plan.epoch}")]
@@ -161,6 +169,8 @@ def carry_out(
 
 def describe_loss(plan: FailoverPlan) -> str:
     """What the time line says of it; a run that only finished another one has lost nothing more."""
+    if plan.withdraws:
+        return "Nothing was lost: what an earlier run began was withdrawn."
     if plan.loss is not None:
         return f"What was written in the last {plan.loss:.0f} s before may be lost."
     return "This run lost nothing; the one that began it says what may be lost."
@@ -186,7 +196,11 @@ def claim_and_fence(seen: Situation, plan: FailoverPlan, request: Request) -> Ou
 
 def give_up(share: Share, seen: Situation, plan: FailoverPlan, moving: Ledger) -> None:
     """The claim is withdrawn, for nothing was exported under it: the old server may go on, and boot."""
-    new = next(server for server in seen.servers if server.name == plan.new)
-    withdrawn = join_outcomes([withdraw_claim.submit(new, seen.share, plan.epoch)])
-    if not withdrawn.failed:
+    if not withdraw_from(seen, plan.new, plan.epoch).failed:
         write_ledger(share.name, moving, Ledger(plan.epoch - 1, plan.old))
+
+
+def withdraw_from(seen: Situation, name: str, epoch: int) -> Outcomes:
+    """The server that claimed `epoch`, and exported nothing, is a standby again."""
+    claimant = next(server for server in seen.servers if server.name == name)
+    return join_outcomes([withdraw_claim.submit(claimant, seen.share, epoch)])

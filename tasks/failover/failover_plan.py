@@ -10,8 +10,9 @@ class FailoverPlan:
     """What will be done. `takes_over` says whether `new` is still to be promoted, `promoted` whether it has
     been already by a run that ended early; then only `nodes` are moved, and the inventory.
 
-    `returns` says that `new` is the server that was to be replaced, and is not. `loss` is how many seconds of
-    what was written may be gone, None where nothing is lost or promised.
+    `returns` says that `new` is the server that was to be replaced, and is not. `withdraws` says the same,
+    and that `old` claimed the next epoch and was not promoted. `loss` is how many seconds of what was
+    written may be gone, None where nothing is lost or promised.
     """
 
     share: str
@@ -23,6 +24,7 @@ class FailoverPlan:
     claims: bool = True
     rewrites: bool = True
     returns: bool = False
+    withdraws: bool = False
     loss: float | None = None
     notes: tuple[str, ...] = ()
 
@@ -33,6 +35,8 @@ class FailoverPlan:
     def steps(self) -> tuple[tuple[str, str], ...]:
         """(where, what), in order."""
         steps: list[tuple[str, str]] = []
+        if self.withdraws:
+            steps.append((self.old, f"withdraw its claim of epoch {self.epoch + 1}: it is a standby again"))
         if self.takes_over:
             if self.claims:
                 steps.append(

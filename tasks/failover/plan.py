@@ -7,10 +7,13 @@ epoch first, so that from then on one that boots finds out.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tasks.errors import PlanRefused
 from tasks.failover.failover_plan import FailoverPlan
 from tasks.failover.readiness import refuse_unready
 from tasks.failover.values import Ledger, Request, Situation
+from tasks.failover.withdrawal import is_withdrawn, refuse_withdrawal
 from tasks.fencing.record import Role
 from tasks.fleet import Machine
 
@@ -35,10 +38,12 @@ def plan_failover(seen: Situation, request: Request) -> FailoverPlan:
         )
     new = _find(seen, ledger.server)
     old = _other(seen, new)
+    refuse_withdrawal(seen, request, old, new)
     if ledger.moving:
-        if _never_began(seen, request, old, new):
-            note = "an earlier run was killed before it did anything"
-            return _plan_rest(seen, new, old, ledger.epoch - 1, note)
+        if is_withdrawn(seen, request, old, new):
+            claimed = seen.record(new.name).role is Role.TAKING_OVER
+            note = f"an earlier run was killed before it {'fenced' if claimed else 'did'} anything"
+            return replace(_plan_rest(seen, new, old, ledger.epoch - 1, note), withdraws=claimed)
         if request.fenced_by_hand == new.name and new.name not in seen.looks:
             # It died before it served: its predecessor has all that was written.
             return _plan_takeover(seen, request, new, old, ledger.epoch + 1)
@@ -55,22 +60,13 @@ def plan_failover(seen: Situation, request: Request) -> FailoverPlan:
     return _plan_takeover(seen, request, share.server, share.standby, ledger.epoch + 1)
 
 
-def _never_began(seen: Situation, request: Request, old: Machine, new: Machine) -> bool:
-    """A run meant to replace the server, and nobody knows of it but the controller: nothing was claimed, and
-    the server is back.
-    """
-    before = seen.ledger.epoch - 1
-    records = [(one.role, one.epoch) for one in (seen.record(old.name), seen.record(new.name))]
-    untouched = records == [(Role.PRIMARY, before), (Role.STANDBY, before)]
-    return untouched and not seen.down and not request.although_it_answers
-
-
 def _plan_rest(seen: Situation, old: Machine, new: Machine, epoch: int, note: str = "") -> FailoverPlan:
     """`new` serves under `epoch`: nodes that do not use it yet, and a ledger and inventory that say
     otherwise.
     """
     wrong = tuple(node for node in seen.nodes if node in seen.misplaced)
-    notes = [f"{new.name} answers: {seen.witnesses}", *([note] if note else [])]
+    state = "waits, and starts by itself" if seen.down else "answers"
+    notes = [f"{new.name} {state}: {seen.witnesses}", *([note] if note else [])]
     notes += [f"{node}: {seen.misplaced[node]}" for node in wrong]
     if not wrong:
         notes.append(

@@ -30,13 +30,15 @@ class Request:
 
     `accept_loss_seconds` may be more than the share's recovery point. `fenced_by_hand` is the name of a
     server that somebody has put out of action. `although_it_answers` is for a server that is broken in a way
-    that nobody's NFS call shows. `automatic` asks for no approval.
+    that nobody's NFS call shows. `automatic` asks for no approval. `withdraw` is for one that an earlier run
+    was about to replace, and that is back.
     """
 
     accept_loss_seconds: int | None = None
     fenced_by_hand: str = ""
     although_it_answers: bool = False
     automatic: bool = False
+    withdraw: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,8 @@ def test_an_interrupted_run_is_finished_wherever_it_ended() -> None:
         seen = gone(ledger=Ledger(5, "nfs2", moving=True), looks={"nfs2": standby}, down=False)
         plan = plan_failover(seen, Request())
         assert (plan.takes_over, plan.claims, plan.epoch, plan.new) == (True, claims, 5, NEW.name)
+        with pytest.raises(PlanRefused, match="nfs1 is silent and nfs2 is"):
+            plan_failover(seen, Request(withdraw=True))
 
 
 BACK = {"nfs1": look("nfs1", Role.PRIMARY, 4), "nfs2": look("nfs2", Role.STANDBY, 4)}
@@ -187,8 +189,9 @@ def test_a_run_that_was_killed_before_it_did_anything_is_forgotten_when_the_serv
     "changes",
     [
         {"down": True},
-        {"looks": {**BACK, "nfs2": look("nfs2", Role.TAKING_OVER, 5)}},
+        {"looks": {**BACK, "nfs2": look("nfs2", Role.TAKING_OVER, 5)}, "down": True},
         {"looks": {**BACK, "nfs1": look("nfs1", Role.FENCED, 4)}},
+        {"looks": {**BACK, "nfs2": look("nfs2", Role.PRIMARY, 5)}},
         {"looks": {"nfs2": BACK["nfs2"]}, "unseen": {"nfs1": "no answer"}},
     ],
 )
@@ -197,6 +200,41 @@ def test_a_run_that_did_something_is_finished(changes: dict[str, Any]) -> None:
         **{"ledger": Ledger(5, "nfs2", moving=True), "looks": BACK, "unseen": {}, "down": False} | changes
     )
     assert plan_failover(seen, Request()).takes_over
+
+
+CLAIMED = {**BACK, "nfs2": look("nfs2", Role.TAKING_OVER, 5)}
+
+
+@pytest.mark.parametrize(("down", "asked"), [(False, False), (True, True), (False, True)])
+def test_what_was_only_claimed_is_withdrawn_when_the_server_is_back(down: bool, asked: bool) -> None:
+    seen = gone(ledger=Ledger(5, "nfs2", moving=True), looks=CLAIMED, unseen={}, down=down)
+    plan = plan_failover(seen, Request(withdraw=asked))
+    assert (plan.takes_over, plan.withdraws, plan.rewrites, plan.loss) == (False, True, True, None)
+    assert [(where, what.partition(":")[0]) for where, what in plan.steps] == [
+        ("nfs2", "withdraw its claim of epoch 5"),
+        ("inventory", "nfs1 is the server of share files, nfs2 its standby"),
+    ]
+    assert (plan.new, plan.epoch, plan.nodes) == ("nfs1", 4, ())
+    assert plan_failover(seen, Request(although_it_answers=True)).takes_over
+    withdrawn = replace(seen, ledger=Ledger(4, "nfs1"), looks=BACK, down=False)
+    assert not plan_failover(withdrawn, Request())
+
+
+@pytest.mark.parametrize(
+    ("ledger", "looks"),
+    [
+        (Ledger(4, "nfs1"), BACK),
+        (Ledger(5, "nfs2", moving=True), {**CLAIMED, "nfs1": look("nfs1", Role.FENCED, 4)}),
+        (Ledger(5, "nfs2", moving=True), {**BACK, "nfs2": look("nfs2", Role.PRIMARY, 5)}),
+        (
+            Ledger(5, "nfs2", moving=True),
+            {**BACK, "nfs2": look("nfs2", Role.TAKING_OVER, 5, table=EXPORTS)},
+        ),
+    ],
+)
+def test_what_was_not_begun_or_has_gone_too_far_is_not_withdrawn(ledger: Ledger, looks: Any) -> None:
+    with pytest.raises(PlanRefused, match="no failover of share files can be withdrawn"):
+        plan_failover(gone(ledger=ledger, looks=looks, unseen={}), Request(withdraw=True))
 
 
 def died(server: Any, **changes: Any) -> Any:

@@ -65,8 +65,12 @@ def test_a_failover_is_killed_between_any_two_steps_and_its_server_comes_back(fa
     failing.bed.power_on("nfs1")
     wait_until(lambda: failing.waits("nfs1"), BOOT_SECONDS)
     assert failing.one_writable() == ""
+    succeed(failover_share, share=failing.share, withdraw=True)
+    wait_until(lambda: failing.one_writable() == "nfs1", BOOT_SECONDS)
+    assert (read_ledger(SHARE), failing.role("nfs2")) == (Ledger(1, "nfs1"), "1 standby")
     failing.bed.power_off("nfs1")
     for moment in (
+        "flows.failover_share.fence_server",
         "flows.failover_share.promote",
         "flows.takeover.write_tokens",
         "flows.failover_share.register",
