@@ -14,8 +14,8 @@ from tasks.fleet import Machine
 
 def is_withdrawn(seen: Situation, request: Request, old: Machine, new: Machine) -> bool:
     """Whether `old` goes on serving: it answers, or a person says that it is back."""
-    back = request.withdraw or not seen.down
-    return back and not request.although_it_answers and _is_untouched(seen, old, new)
+    back = request.withdraw or not (seen.down or request.although_it_answers)
+    return back and _is_untouched(seen, old, new)
 
 
 def refuse_withdrawal(seen: Situation, request: Request, old: Machine, new: Machine) -> None:

@@ -216,6 +216,7 @@ def test_what_was_only_claimed_is_withdrawn_when_the_server_is_back(down: bool, 
     ]
     assert (plan.new, plan.epoch, plan.nodes) == ("nfs1", 4, ())
     assert plan_failover(seen, Request(although_it_answers=True)).takes_over
+    assert plan_failover(seen, Request(although_it_answers=True, withdraw=True)).withdraws
     withdrawn = replace(seen, ledger=Ledger(4, "nfs1"), looks=BACK, down=False)
     assert not plan_failover(withdrawn, Request())
 
