@@ -8,7 +8,11 @@ secret or less true than what sec=sys believes). Three answers:
 - the peer serves under a higher epoch: this server is demoted, for good; nfsd starts without the share.
 - no answer, or the peer is just taking over: nfsd does not start at all, and asks again every few seconds.
   Clients wait meanwhile as for a server that is off. Starting without the share would be worse: a client
-  that finds no export gives its writers an error.
+  that finds no export gives its writers an error. The same goes for a disk that is still to be mounted: with
+  `nofail` in fstab(5), nfsd is not ordered after it, and a check of it may take long.
+The watch starts it again, and not Restart=: mountd is bound to nfsd (BindsTo=), and required by it, so when
+nfsd fails mountd is stopped, and that takes back the restart (seen with systemd 252, nfs-utils 2.6.2). Nor
+does the guard wait itself: a machine has not booted while it has a job to do.
 A server is only asked to ask where there is somebody who could have taken over: the peer is written into its
 record before the peer's says `standby`, and a server that was promoted has none until the other one has been
 made a standby again. So of two servers the one that is left may reboot alone.
@@ -22,19 +26,21 @@ from tasks.fencing.record import RECORDS
 from tasks.servers.steps import WriteFile
 
 EPOCH_PORT = 20490
+RETRY_SECONDS = 3
 WATCH_SECONDS = 10
 GATE = "/usr/local/sbin/packmaster-gate"
 SOCKET, WATCH = "packmaster-epoch.socket", "packmaster-watch.service"
+WAITING = "/run/packmaster-nfsd-waits"
 DROP_IN = "/etc/systemd/system/nfs-server.service.d"
 _HEAD = "# Written by Packmaster (flow provision-pack): changes made here are undone by its next run."
 
 _SCRIPT = rf"""#!/bin/sh
 {_HEAD}
-# tell: what is recorded here, `SHARE EPOCH ROLE` a line. guard: fails while nfsd must not start. watch: ends
-# what is exported as soon as another server does it.
+# tell: what is recorded here, `SHARE EPOCH ROLE` a line. guard: fails while nfsd must not start. watch:
+# starts it as soon as it may, and ends what is exported as soon as another server does it.
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 cd /
-records={RECORDS}
+records={RECORDS} waiting={WAITING}
 
 field() {{ sed -n "s/^$2 //p" "$records/$1"; }}
 shares() {{ for file in "$records"/*; do [ ! -f "$file" ] || echo "${{file##*/}}"; done; }}
@@ -74,7 +80,7 @@ close() {{
     grep -v '^#' "$file" | while read -r path spec; do
         client=${{spec%%(*}}
         case $client in *:*/*) client="[${{client%/*}}]/${{client##*/}}" ;; *:*) client="[$client]" ;; esac
-        exportfs -u "$client:$path" 2>/dev/null || :
+        exportfs -u "$client:$path" >/dev/null 2>&1 || :
     done
     rm -f "$file"
     exportfs -f 2>/dev/null || :
@@ -88,22 +94,49 @@ demote() {{
     echo "share $1 is served elsewhere, under a higher epoch: it is not exported here any more" >&2
 }}
 
-guard() {{
-    waits=''
+# SHARE: the directory that it lies on and that systemd has yet to mount, as a disk that is checked first.
+unmounted() {{
+    file=/etc/exports.d/packmaster-$1.exports
+    for path in $(sed -n 's|^\(/[^ ]*\) .*|\1|p' "$file" 2>/dev/null | sort -u); do
+        while [ -n "$path" ]; do
+            unit=$(systemd-escape --path --suffix=mount "$path")
+            job=$(systemctl show --property=Job --value "$unit" 2>/dev/null)
+            [ "${{job:-0}}" = 0 ] || {{ echo "$path"; return; }}
+            path=${{path%/*}}
+        done
+    done
+}}
+
+# What nfsd has to wait for, in words.
+check() {{
     for share in $(shares); do
         said=$(judge "$share")
         case $said in
-            allow) ;;
+            allow)
+                path=$(unmounted "$share")
+                [ -z "$path" ] || printf ' share %s: %s is still to be mounted;' "$share" "$path"
+                ;;
             withhold) close "$share" ;;
             demote) demote "$share" ;;
-            *) waits="$waits share $share: $said;" ;;
+            *) printf ' share %s: %s;' "$share" "$said" ;;
         esac
     done
-    [ -z "$waits" ] || {{ echo "nfsd must not start yet:$waits" >&2; return 1; }}
+}}
+
+guard() {{
+    waits=$(check)
+    [ -n "$waits" ] || {{ rm -f "$waiting"; return; }}
+    touch "$waiting"
+    echo "nfsd must not start yet:$waits" >&2
+    return 1
 }}
 
 watch() {{
-    while sleep {WATCH_SECONDS}; do
+    while if [ -e "$waiting" ]; then sleep {RETRY_SECONDS}; else sleep {WATCH_SECONDS}; fi; do
+        if [ -e "$waiting" ] && [ -z "$(check)" ]; then
+            rm -f "$waiting"
+            systemctl start --no-block nfs-server
+        fi
         for share in $(shares); do
             [ "$(judge "$share")" = demote ] || continue
             demote "$share"
@@ -120,12 +153,11 @@ _DROP_IN = f"""{_HEAD}
 [Unit]
 Wants={SOCKET} {WATCH}
 After={SOCKET}
-StartLimitIntervalSec=0
 
 [Service]
 ExecStartPre={GATE} guard
-Restart=on-failure
-RestartSec=3
+# The unit's own came before the guard, and may have found a disk that was not mounted yet.
+ExecStartPre=-/usr/sbin/exportfs -r
 TimeoutStartSec=90
 """
 
@@ -155,7 +187,7 @@ RuntimeMaxSec=5
 
 _WATCH = f"""{_HEAD}
 [Unit]
-Description=End Packmaster's exports when another server has taken over
+Description=Start nfsd that had to wait, and end Packmaster's exports when another server has taken over
 After=network-online.target
 
 [Service]

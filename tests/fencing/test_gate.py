@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tasks.fencing.gate import EPOCH_PORT, GATE_FILES
+from tasks.fencing.gate import EPOCH_PORT, GATE_FILES, RETRY_SECONDS, WAITING
 from tasks.fencing.record import RECORDS, parse_record
 
 SHARE = "files"
@@ -25,15 +26,21 @@ class Server:
         self.records, self.exports = root / "records", root / "exports.d"
         self.records.mkdir()
         self.exports.mkdir()
-        self.gate = root / "gate"
+        self.gate, self.waiting = root / "gate", root / "waiting"
         text = GATE_FILES[0].content.replace(RECORDS, str(self.records))
         text = text.replace("/etc/exports.d", str(self.exports)).replace(str(EPOCH_PORT), str(port))
+        text = text.replace(WAITING, str(self.waiting)).replace("PATH=", f"PATH={root}:", 1)
         self.gate.write_text(text)
         self.listed.write_text(EXPORTED)
 
     @property
     def listed(self) -> Path:
         return self.exports / f"packmaster-{SHARE}.exports"
+
+    def command(self, name: str, script: str) -> None:
+        """The server has this command, in place of one of that name."""
+        (self.gate.parent / name).write_text(f"#!/bin/sh\nfor last; do :; done\n{script}\n")
+        (self.gate.parent / name).chmod(0o755)
 
     def record(self, epoch: int, role: str, peer: str = "127.0.0.1") -> None:
         (self.records / SHARE).write_text(f"epoch {epoch}\nrole {role}\npeer {peer}\n")
@@ -49,9 +56,9 @@ class Server:
 
 
 @contextmanager
-def answering(answer: str) -> Iterator[int]:
+def answering(answer: str, port: int = 0) -> Iterator[int]:
     """A peer that says this to whoever connects; gives its port."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", port)) as listener:
 
         def serve() -> None:
             while True:
@@ -93,6 +100,7 @@ def test_a_primary_asks_before_it_exports(
     assert (done.returncode == 0) is starts, done.stderr
     assert server.listed.exists() is exports
     assert server.now == f"{role} of epoch 4"
+    assert server.waiting.exists() is not starts
     if not starts:
         assert "nfsd must not start yet" in done.stderr
 
@@ -104,6 +112,43 @@ def test_a_peer_that_is_off_keeps_nfsd_from_starting(tmp_path: Path) -> None:
     server.record(4, "primary")
     assert server.run("guard").returncode == 1
     assert server.listed.exists()
+
+
+def test_nfsd_that_waits_is_started_when_its_peer_is_back(tmp_path: Path) -> None:
+    with answering("") as port:
+        pass
+    server, started = Server(tmp_path, port), tmp_path / "started"
+    server.record(4, "primary")
+    server.command("systemctl", f'[ "$1" != start ] || echo "$*" >>{started}')
+    assert server.run("guard").returncode == 1
+    with subprocess.Popen(["sh", server.gate, "watch"]) as watch:
+        try:
+            time.sleep(RETRY_SECONDS + 1)
+            assert not started.exists()
+            with answering(f"{SHARE} 4 standby\nend\n", port):
+                # One try was made before the peer was back, and may last as long as a look at it.
+                time.sleep(3 * RETRY_SECONDS)
+        finally:
+            watch.kill()
+    assert started.read_text() == "start --no-block nfs-server\n"
+    assert not server.waiting.exists()
+
+
+def test_a_disk_that_is_still_to_be_mounted_is_waited_for(tmp_path: Path) -> None:
+    """Systemd says that there is a job for a mount point: here, for the one that the disk's is to be."""
+    server = Server(tmp_path, 1)
+    server.record(4, "primary", peer="")
+    asked, pending = tmp_path / "asked", tmp_path / "pending"
+    pending.touch()
+    server.command("systemd-escape", 'echo "$last"')
+    server.command(
+        "systemctl", f'echo "$last" >>{asked}\n[ "$last" != /srv ] || [ ! -e {pending} ] || echo 7'
+    )
+    done = server.run("guard")
+    assert (done.returncode, "/srv is still to be mounted" in done.stderr) == (1, True)
+    pending.unlink()
+    assert server.run("guard").returncode == 0
+    assert asked.read_text().split()[:3] == ["/srv/p/sites", "/srv/p", "/srv"]
 
 
 def test_one_that_nobody_could_have_replaced_asks_nobody(tmp_path: Path) -> None:

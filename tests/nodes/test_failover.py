@@ -212,6 +212,18 @@ def test_one_that_a_person_says_is_off_ends_its_exports_when_it_hears_of_its_suc
     assert [failing.sources(name) for name in NODES] == [{"nfs1"}] * 3
 
 
+def test_a_power_cut_of_both_servers_needs_nobody(failing: Failing) -> None:
+    server, standby = become_two(failing)
+    roles = [failing.role(name) for name in (server, standby)]
+    failing.bed.power_off(server, standby)
+    failing.bed.power_on(server)
+    wait_until(lambda: failing.waits(server), BOOT_SECONDS)
+    assert failing.one_writable() == ""
+    failing.bed.power_on(standby)
+    wait_until(lambda: failing.one_writable() == server, BOOT_SECONDS)
+    assert [failing.role(name) for name in (server, standby)] == roles
+
+
 def test_of_two_servers_that_are_off_neither_serves_alone_unless_told_so(failing: Failing) -> None:
     server, standby = become_two(failing)
     epoch = read_ledger(SHARE).epoch + 1

@@ -43,6 +43,8 @@ from tests.nodes.packs import (
 __all__ = ["fleet"]
 
 PACK, SHOP, SITE, OFF = "packs-farm", "packs-shop", "shop.packs.test", "packs-nfs-off"
+# An address that nobody has (RFC 5737).
+NOWHERE = "203.0.113.9"
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,7 @@ def standby_that_is_off(fleet: PackFleet) -> Iterator[None]:
     """The pack's share has a standby at which nothing listens."""
     share = the_pack().share
     fields = {field: getattr(share.server, field) for field in ("address", "credentials", "host_keys")}
-    share.standby = saved(NfsServer(ssh_port=9, **fields), OFF)
+    share.standby = saved(NfsServer(ssh_port=9, mount_address=NOWHERE, **fields), OFF)
     share.save(PACK, overwrite=True)
     try:
         yield
