@@ -55,17 +55,20 @@ done
 [ "$(cat /proc/sys/fs/leases-enable 2>/dev/null)" != 1 ] || say leases yes
 [ ! -r /proc/fs/nfsd/versions ] || say versions "$(cat /proc/fs/nfsd/versions)"
 
-# One question at a time to a mount: while the last one is not answered, the answer is `hung`, and none is asked.
+# One question at a time to a mount: while the last one can neither be answered nor killed, the answer is `hung`,
+# and none is asked. One that was only killed too early, or not woken when its server came back, is in nobody's way.
 state=/run/packmaster
 mkdir -p "$state"
+asks() { [ -n "$1" ] && grep -qs packmaster-none "/proc/$1/cmdline"; }
 for point in $points; do
     awk -v point="$point" '$5 == point { for (i = 7; $i != "-"; i++); type = $(i + 1) } END { exit type !~ /^nfs/ }' \
         /proc/self/mountinfo || continue
     mark=$state/answer$(printf '%s' "$point" | tr / -)
     last=$(cat "$mark.pid" 2>/dev/null || :)
-    if [ -n "$last" ] && [ "$(cat "/proc/$last/comm" 2>/dev/null)" = stat ] && [ ! -s "$mark" ]; then
-        say answer "$point" hung
-        continue
+    if asks "$last"; then
+        kill -9 "$last" 2>/dev/null || :
+        sleep 0.2
+        ! asks "$last" || { say answer "$point" hung; continue; }
     fi
     : >"$mark"
     # A name that is in no cache can only be answered by the server; the answer is that there is none.
