@@ -174,7 +174,7 @@ def _exchange(channel: paramiko.Channel, stdin: bytes, ends: float) -> tuple[int
             raise TimeoutError
         sending = sent < len(stdin) and channel.send_ready()
         if sending:
-            sent += channel.send(stdin[sent : sent + 32768])
+            sent += _send(channel, stdin[sent : sent + 32768])
         elif sent == len(stdin) and not channel.eof_sent:
             channel.shutdown_write()
         channel.settimeout(0.0 if sending else POLL_SECONDS)
@@ -188,6 +188,17 @@ def _exchange(channel: paramiko.Channel, stdin: bytes, ends: float) -> tuple[int
             return _read_status(channel), out.getvalue(), err.getvalue()
         if channel.eof_received:
             channel.status_event.wait(POLL_SECONDS)
+
+
+def _send(channel: paramiko.Channel, data: bytes) -> int:
+    """Send some of `data`; all of it counts as sent when the command has ended, for nobody reads it then."""
+    try:
+        return channel.send(data)
+    except OSError:
+        # It ended since it was asked whether there is room; a connection that is gone has no status.
+        if not channel.closed:
+            raise
+        return len(data)
 
 
 def _read_status(channel: paramiko.Channel) -> int:
