@@ -62,8 +62,9 @@ class Visitors:
 def run_failover(services: Services, net: str) -> None:
     """Kill the NFS server of the demo's pack under load, let its standby take over, and go back.
 
-    Raises PackmasterError naming what failed.
+    Raises PackmasterError naming what failed, and before anything is started where no pack runs.
     """
+    refuse_without_pack()
     services.start()
     api = services.api()
     services.run_command("inventory", "apply", str(write_inventory(services.state, net, (EARLY, LATE))))
@@ -152,6 +153,18 @@ def stop_writers(server: str) -> list[float]:
         has = set(run_on(server, f"cat {DATA}/{name} || :").split())
         lost += [float(line.split()[1]) for line in said if line.split()[0] not in has]
     return lost
+
+
+def refuse_without_pack() -> None:
+    """Raise PackmasterError unless the NFS servers of the demo's pack run."""
+    for name in (container_of(FIRST), container_of(SECOND)):
+        words = ["docker", "inspect", "--format", "{{.State.Running}}", name]
+        try:
+            said = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False).stdout
+        except FileNotFoundError:
+            said = ""
+        if said.strip() != "true":
+            raise PackmasterError(f"{name}, a server of the demo's pack, is not running: `make demo` first")
 
 
 def _docker(verb: str, machine: str) -> None:
