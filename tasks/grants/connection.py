@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import ssl
 from collections.abc import Iterator
@@ -51,6 +52,21 @@ def _encrypt() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """Python looks for no cycles meanwhile, in the whole process. Rows that are read have none.
+
+    A quarter of the time of reading 10,000 accounts went into walking them again and again.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def error_code(error: pymysql.MySQLError) -> int:

@@ -14,7 +14,7 @@ from pymysql.connections import Connection
 
 from tasks.errors import PlanRefused
 from tasks.grants import queries
-from tasks.grants.connection import error_code, translated
+from tasks.grants.connection import error_code, translated, without_collections
 from tasks.grants.rules import refuse_cut_off
 from tasks.grants.values import (
     MARKER_ROLE,
@@ -137,7 +137,7 @@ def read_grant_facts(connection: Connection[Any], server: str) -> GrantFacts:
     Raises PlanRefused when the account cannot see others' rows: an empty answer would read as "nothing is
     granted yet"; and for a member that its Galera cluster has lost. Raises Unreachable and AccessDenied.
     """
-    with translated(server, "read accounts and grants"), connection.cursor() as cursor:
+    with translated(server, "read accounts and grants"), connection.cursor() as cursor, without_collections():
 
         def ask(query: str) -> tuple[Row, ...]:
             cursor.execute(query)
