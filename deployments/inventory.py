@@ -204,6 +204,7 @@ def build_blocks(entries: tuple[Entry, ...]) -> dict[Entry, InventoryBlock]:
             if isinstance(fields.get(field), str):
                 fields[field] = _find_reference(str(fields[field]), sections, by_name)
         block = _build_block(entry, block_type, fields)
+        block.take_name(entry.block_name)
         if registered is not None:
             _identify(block, registered)
         built[entry] = by_name[entry.section, entry.name] = block

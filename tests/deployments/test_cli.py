@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from blocks import Cluster, WebServer
+from blocks import Cluster, Pack, WebServer
 from deployments import host_keys
 from deployments.cli import main
 
@@ -56,6 +56,25 @@ def test_applying_shows_what_changed(inventory: Path, prefect_server: str) -> No
     assert "1 of 3 changed" in third.output
     assert WebServer.get("cli-web1", "a test").address == "198.51.100.7"
     assert SECRET not in tried.output + first.output + second.output + third.output
+
+
+def test_a_pack_and_its_share_are_registered_from_one_file(tmp_path: Path, prefect_server: str) -> None:
+    (tmp_path / "id").write_text(SECRET)
+    machine = f"credentials: cli-key, host_keys: ['{KEY}']"
+    path = tmp_path / "pack.yaml"
+    path.write_text(
+        "ssh_credentials:\n  cli-key: {private_key: {file: id}}\n"
+        "web_servers:\n"
+        f"  cli-master1: {{address: 198.51.100.71, kind: apache, {machine}}}\n"
+        f"  cli-slave1: {{address: 198.51.100.72, kind: nginx, {machine}}}\n"
+        f"nfs_servers:\n  cli-nfs1: {{address: 198.51.100.61, {machine}}}\n"
+        "shares:\n  cli-files: {server: cli-nfs1}\n"
+        "packs:\n  cli-farm: {master: cli-master1, slaves: [cli-slave1], share: cli-files}\n"
+    )
+    first = packmaster("inventory", "apply", path)
+    assert first.exit_code == 0, first.output
+    assert Pack.get("cli-farm", "a test").share.name == "cli-files"
+    assert packmaster("inventory", "apply", path).output.splitlines()[-1] == "nothing changed"
 
 
 def test_a_refusal_is_one_message_and_status_1(inventory: Path, prefect_server: str) -> None:
