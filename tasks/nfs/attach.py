@@ -165,7 +165,7 @@ def _plan_mounts(mounts: Sequence[Mount], facts: MachineFacts) -> Iterator[Step]
     for mount in mounts:
         if not _is_sealed(facts.beneath.get(mount.point, Beneath())):
             yield SealMountPoint(mount.point)
-    elsewhere = tuple(mount for mount in mounts if _is_reached_elsewhere(mount, facts))
+    elsewhere = tuple(mount for mount in mounts if _changes_address(mount, facts))
     if elsewhere:
         found = [words for mount in elsewhere for words in differences(mount, facts.mounts)]
         yield MountAnew(elsewhere, "; ".join(dict.fromkeys(found)))
@@ -187,7 +187,7 @@ def _plan_mounts(mounts: Sequence[Mount], facts: MachineFacts) -> Iterator[Step]
         yield WriteFstab(text, digest_of(facts.fstab), about)
 
 
-def _is_reached_elsewhere(mount: Mount, facts: MachineFacts) -> bool:
+def _changes_address(mount: Mount, facts: MachineFacts) -> bool:
     entry = mount_at(facts.mounts, mount.point)
     return mount.kind == "nfs" and entry is not None and entry.is_nfs and is_reached_elsewhere(mount, entry)
 

@@ -20,7 +20,7 @@ rm -f "/etc/exports.d/packmaster-$share.exports"
 timeout -k 1 5 exportfs -f
 # Its threads end what they are writing. Where others' shares are exported it goes on.
 if [ ! -s /var/lib/nfs/etab ]; then
-    rm -f /run/packmaster-nfsd-waits
+    rm -f /run/packmaster-nfsd-waits  # WAITING in tasks/fencing/gate.py
     timeout -k 2 20 systemctl stop nfs-server
     [ "$(threads)" -eq 0 ] || echo 0 >/proc/fs/nfsd/threads
     [ -z "$disk" ] || timeout -k 2 10 mount -o remount,ro "$disk" 2>/dev/null
