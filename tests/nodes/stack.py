@@ -175,14 +175,15 @@ class Stack:
         return wait_for(lambda: f"the run {run} ends: {self.history(run)}", ended, seconds)
 
     def history(self, run: str) -> str:
-        """What became of a run, by its events, and what the services said last: for one that does not end."""
-        wanted = {"filter": {"resource": {"id": [f"prefect.flow-run.{run}"]}}}
-        events = [
-            f"{one['occurred']} {one['event']}"
-            for one in self.ask("POST", "/events/filter", wanted)["events"]
-        ]
+        """What became of a run, by its events and what automations did, and what the services said last."""
+        wanted = {"resource": {"id": [f"prefect.flow-run.{run}"]}}
+        own = self.ask("POST", "/events/filter", {"filter": wanted})["events"]
+        acts = {"event": {"prefix": ["prefect.automation."]}}
+        acts = self.ask("POST", "/events/filter", {"filter": acts})["events"]
+        told = [f"{one['occurred']} {one['event']}" for one in own]
+        told += [f"{one['occurred']} {one['event']} {one['payload']}"[:400] for one in acts[:10]]
         said = self.run("sh", "-c", f"docker logs --tail 40 {self.container('services')} 2>&1")
-        return "\n".join([str(self.state(run)), *events, said])
+        return "\n".join([str(self.state(run)), *told, said])
 
     def tasks(self, run: str) -> Counter[tuple[str, str]]:
         """How many task runs of which name are in which state."""
