@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tasks.grants.settled import leave_out_settled
 from tasks.grants.values import Account, AccountFacts, Desired, GrantFacts, SiteAccess
 
 Privileges = tuple[str, ...]
@@ -16,8 +17,8 @@ class Comparison:
 
     `missing`: no account at a desired host. `strangers`: an account with a desired user's name that does not
     carry our mark, wherever it is. `wrong`: the stored password is another. `uneven`: it is the right one,
-    but salted otherwise than at the site's other hosts, so that nobody can see it. `like`: by user, an
-    account whose stored digest the site's others should have.
+    but salted otherwise than at the site's other hosts, so that nobody can see it. `like`: by user, where
+    something differs, an account whose stored digest the site's others should have.
     `lacking` and `excess`: rights that are missing at a desired host, and that are too many, by the spelling
     under which they are stored. `stale`: ours, at a host that is not desired. `staged`: left by a killed run.
     """
@@ -41,10 +42,13 @@ def compare(desired: Sequence[SiteAccess], actual: GrantFacts, *, thorough: bool
     hosts differ, and with `thorough` for every site. Otherwise equal bytes are taken for the right ones, as
     which a login proves them.
     """
-    # It brings pandas, most of a second that check-share, each minute, has no use for.
+    rest, their_facts = leave_out_settled(desired, actual, thorough=thorough)
+    if not rest:
+        return Comparison()
+    # It brings pandas, most of a second that a night without a difference has no use for.
     from tasks.grants.compare import compare_tables  # noqa: PLC0415
 
-    return compare_tables(desired, actual, thorough=thorough)
+    return compare_tables(rest, their_facts, thorough=thorough)
 
 
 def sites_of(desired: Sequence[Desired]) -> tuple[SiteAccess, ...]:

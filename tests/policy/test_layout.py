@@ -28,6 +28,7 @@ MAY_READ_SECRETS = frozenset(
         "tasks/grants/drift.py",  # do two servers store the same?
         "tasks/grants/grant_plan.py",  # a fingerprint of what was read, digests included
         "tasks/grants/passwords.py",  # what MariaDB stores of a password
+        "tasks/grants/settled.py",  # is what is stored the same at every host, and that of the wanted one?
         "tasks/grants/rotate.py",  # which of two passwords is it that is stored?
         "tasks/grants/statements.py",  # what is stored, in the statement that sets it
         "tasks/sites/install.py",  # the installer's environment, over standard input
