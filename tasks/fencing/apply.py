@@ -82,7 +82,7 @@ def stop_copying(server: Machine, share: Share) -> Outcome:
 
 def open_disk(server: Machine, share: Share) -> Outcome:
     """The share's disk can be written to, and clients' packets get through: what `fence` closed is open."""
-    run_bounded(server, "open", share.disk, seconds=STEP_SECONDS)
+    run_bounded(server, "open", share.name, share.disk, seconds=STEP_SECONDS)
     return Outcome(server.name, "open disk", detail="it can be written to")
 
 

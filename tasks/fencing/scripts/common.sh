@@ -23,3 +23,7 @@ listed() {
     done | sort -u
 }
 threads() { cat /proc/fs/nfsd/threads 2>/dev/null || echo 0; }
+# SHARE: the chain of its rules, of at most 28 characters (iptables(8)), which the name of a share may exceed.
+chain() { echo "PACKMASTER-$(printf %s "$1" | cksum | cut -d ' ' -f 1)"; }
+# WORD...: each is an address, and no subnet, name or netgroup, of which nobody here knows whom they mean.
+addresses() { ! printf '%s\n' "$@" | grep -qvxE '[0-9.]+|[0-9a-fA-F:]*:[0-9a-fA-F:.]*'; }

@@ -5,15 +5,20 @@ set +e
 # First what holds for ever, should this be cut short.
 record "$share" "${epoch:-0}" fenced "$(field "$share" peer)"
 # Packets of its clients vanish: they wait, as for a server that is off, and no writer is given an error.
-clients=$(listed "$share" "$3" "$4" | sed 's|:/.*||' | tr -d '[]' | sort -u)
+clients=$(listed "$share" "$3" "$4" | sed 's|:/.*||' | tr -d '[]' | sort -u) chain=$(chain "$share")
 for filter in iptables ip6tables; do
-    "$filter" -N PACKMASTER 2>/dev/null
-    [ -z "$clients" ] || "$filter" -F PACKMASTER 2>/dev/null
-    "$filter" -C INPUT -j PACKMASTER 2>/dev/null || "$filter" -I INPUT -j PACKMASTER 2>/dev/null
+    "$filter" -N "$chain" 2>/dev/null
+    [ -z "$clients" ] || "$filter" -F "$chain" 2>/dev/null
+    "$filter" -C INPUT -j "$chain" 2>/dev/null || "$filter" -I INPUT -j "$chain" 2>/dev/null
 done
+# But for who uses, or may use, what else is exported here: the port is one for all.
+others=$(awk -v code="$3" -v data="$4" '$1 != code && $1 != data { sub(/[(].*/, "", $2); print $2 }' /var/lib/nfs/etab 2>/dev/null)
 for client in $clients; do
+    if [ -n "$others" ]; then
+        addresses "$client" "$others" && ! printf '%s\n' "$others" | grep -qxF "$client" || continue
+    fi
     case $client in *:*) filter=ip6tables ;; *) filter=iptables ;; esac
-    "$filter" -A PACKMASTER -p tcp --dport 2049 -s "$client" -j DROP 2>/dev/null
+    "$filter" -A "$chain" -p tcp --dport 2049 -s "$client" -j DROP 2>/dev/null
 done
 for each in $(listed "$share" "$3" "$4"); do timeout -k 1 5 exportfs -u "$each" 2>/dev/null; done
 rm -f "/etc/exports.d/packmaster-$share.exports"
