@@ -54,6 +54,7 @@ old=$(id -u aegir 2>/dev/null || echo 5000)
 MOUNT_DISK = f"""
 mkdir -p {DISK}
 grep -q {DISK} /etc/fstab || echo '/dev/ubdb {DISK} ext4 nofail 0 0' >>/etc/fstab
+sync
 mountpoint -q {DISK} || mount {DISK}
 """
 # Everything that provisioning could touch, times included where they are not those of a mount.

@@ -36,6 +36,7 @@ printf '[nfsd]\\nlease-time=10\\ngrace-time=10\\n' >/etc/nfs.conf.d/bed.conf
 grep -q ^/dev/ubdb /etc/fstab || echo '/dev/ubdb /srv/packmaster ext4 nofail 0 0' >>/etc/fstab
 systemctl daemon-reload
 mountpoint -q /srv/packmaster || mount /srv/packmaster
+sync  # or all this is gone after a power cut in the next half a minute
 [ "$(cat /proc/fs/nfsd/nfsv4leasetime)" = 10 ] || systemctl restart nfs-server
 """
 WITHOUT = """

@@ -11,5 +11,8 @@ if [ "${now%% *}" != "$1" ]; then
     echo "$file was changed by somebody else meanwhile; run this again" >&2
     exit 1
 fi
+# A power cut leaves the old table or the new one, and from here on the new one: without it a machine does not boot.
+sync "$new"
 mv -f "$new" "$file"
+sync "${file%/*}"
 systemctl daemon-reload

@@ -11,6 +11,8 @@ case $guard in
     sudoers) visudo -q -c -f "$new" >&2 ;;
     nginx) nginx -t -q -c "$new" ;;
 esac
+# A power cut leaves the old file or the new one, and none that is empty.
+sync "$new"
 case $guard in
     '' | sudoers)
         mv -f "$new" "$path"
