@@ -67,7 +67,6 @@ GREETING = "served-from-the-share"
 NO_GATE = f"""
 systemctl disable --now packmaster-epoch.socket packmaster-watch 2>/dev/null
 rm -rf {RECORDS} {" ".join(file.path for file in GATE_FILES)}
-iptables -F; iptables -X PACKMASTER 2>/dev/null
 systemctl daemon-reload
 """
 

@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 OCTETS = {"nfs1": 61, "nfs2": 62, "master1": 71, "slave1": 72, "slave2": 73}
 MACHINES = tuple(OCTETS)
-# The usual one has no packet filter, see docker/images/uml-kernel.
-FILTERING_KERNEL = "linux-filter.uml"
 BOOT_SECONDS = 120.0
 NODES_SCRIPT = Path(__file__).resolve().parents[2] / "docker" / "nodes"
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
@@ -102,18 +100,6 @@ class PackBed:
         self._on_all(names, "systemctl --no-block reboot")
         self.shell.close(*names)
         self.await_boot(*names, other_than=before)
-
-    @contextmanager
-    def filtering_kernel(self, name: str) -> Iterator[None]:
-        """A machine has, meanwhile, the slow kernel, which has a packet filter."""
-        chosen = "/machine/kernel"
-        self._docker("exec", name, command=("sh", "-c", f"echo {FILTERING_KERNEL} >{chosen}"))
-        self.switch_off(name)
-        self.power_on(name)
-        yield
-        self._docker("exec", name, command=("rm", chosen))
-        self.switch_off(name)
-        self.power_on(name)
 
     def await_boot(self, *names: str, other_than: dict[str, str] | None = None) -> None:
         """Return when systemd of all machines has done its start (whether or not units failed).
