@@ -241,13 +241,9 @@ def provide(fleet: Fleet, bed: PackBed) -> Failing:
     """nfs1 serves, nfs2 is its standby, whatever was before."""
     fleet.api.delete(f"/variables/name/{_name(SHARE)}")
 
-    def place(name: str) -> dict[str, Any]:
-        keys = [bed.host_keys[name]]
-        return {"address": bed.addresses[name], "credentials": fleet.credentials, "host_keys": keys}
-
     for name, kind in KINDS.items():
-        saved(WebServer(kind=kind, **place(name)), name)
-    servers = {name: saved(NfsServer(**place(name)), name) for name in SERVERS}
+        saved(WebServer(kind=kind, **bed.place(name, fleet.credentials)), name)
+    servers = {name: saved(NfsServer(**bed.place(name, fleet.credentials)), name) for name in SERVERS}
     share = saved(Share(server=servers["nfs1"], standby=servers["nfs2"], disk=DISK), SHARE)
     pack = saved(Pack(master=WebServer.load("master1"), slaves=list(NODES[1:]), share=share), SHARE)
     made = Failing(fleet, bed)

@@ -12,13 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.nodes.guests import Guests
 
 if TYPE_CHECKING:
+    from blocks import SshCredentials
     from tests.nodes.conftest import Bed
 
 OCTETS = {"nfs1": 61, "nfs2": 62, "master1": 71, "slave1": 72, "slave2": 73}
@@ -55,6 +56,11 @@ class PackBed:
     shell: Guests
     broken: set[str] = field(default_factory=set)
     unplugged: set[str] = field(default_factory=set)
+
+    def place(self, name: str, credentials: SshCredentials) -> dict[str, Any]:
+        """The fields of a block that say where a machine is and how it is reached."""
+        keys = [self.host_keys[name]]
+        return {"address": self.addresses[name], "credentials": credentials, "host_keys": keys}
 
     def guest(
         self, name: str, command: str, *, stdin: str = "", check: bool = True, timeout: float = 60

@@ -142,14 +142,9 @@ def watching(fleet: Fleet, pack_bed: PackBed) -> Iterator[Watching]:
 
 def register(fleet: Fleet, bed: PackBed) -> Pack:
     """The machines as blocks, and a pack of them with a share of the same name."""
-
-    def place(name: str) -> dict[str, Any]:
-        keys = [bed.host_keys[name]]
-        return {"address": bed.addresses[name], "credentials": fleet.credentials, "host_keys": keys}
-
     for name, kind in KINDS.items():
-        saved(WebServer(kind=kind, **place(name)), name)
-    server = saved(NfsServer(**place("nfs1")), "nfs1")
+        saved(WebServer(kind=kind, **bed.place(name, fleet.credentials)), name)
+    server = saved(NfsServer(**bed.place("nfs1", fleet.credentials)), "nfs1")
     share = saved(Share(server=server, disk=DISK), SHARE)
     pack: Pack = saved(Pack(master=WebServer.load("master1"), slaves=list(NODES[1:]), share=share), SHARE)
     return pack

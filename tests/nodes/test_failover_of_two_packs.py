@@ -132,16 +132,11 @@ def clean(bed: PackBed) -> None:
 
 def provide(fleet: Fleet, bed: PackBed) -> None:
     """The packs as blocks, and as provision-pack leaves them."""
-
-    def place(name: str) -> dict[str, Any]:
-        keys = [bed.host_keys[name]]
-        return {"address": bed.addresses[name], "credentials": fleet.credentials, "host_keys": keys}
-
     for name, kind in KINDS.items():
-        saved(WebServer(kind=kind, **place(name)), name)
+        saved(WebServer(kind=kind, **bed.place(name, fleet.credentials)), name)
     servers = []
     for name in SERVERS:
-        server = NfsServer(**place(name))
+        server = NfsServer(**bed.place(name, fleet.credentials))
         server.fence_command = ["docker", "kill", f"{bed.project}-{name}"]
         server.fence_check = ["docker", "inspect", "-f", "{{.State.Running}}", f"{bed.project}-{name}"]
         server.fence_off = "false"
