@@ -224,7 +224,11 @@ if [ -d releases ]; then
     done
     cd ..
 fi
-if [ -d manifests ]; then rm -f manifests/.[a-z]*-*; fi
+# One that begins late may open the lock anew, once, before it sees that there is no `current`.
+for try in 1 2 3; do
+    rm -f manifests/.[a-z]*-*
+    [ -d manifests ] && ! rmdir manifests 2>/dev/null || break
+done
 for name in releases manifests; do [ ! -d "$name" ] || rmdir "$name"; done
 cd ..
 rmdir "$1"

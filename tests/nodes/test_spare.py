@@ -211,3 +211,17 @@ def test_a_platform_is_removed_with_it_also_while_it_is_made(shop: Shop, docker_
         started = time.monotonic()
         assert remove_platform(connect(shop.nodes[0]), shop.platform).changed
     assert time.monotonic() - started > 1
+
+
+def test_a_platform_is_removed_also_when_a_late_one_opens_the_lock_again(
+    shop: Shop, docker_exec: Exec
+) -> None:
+    wait_for_spare(shop, docker_exec, shop.deploy().release)
+    lock = here(shop, "manifests/.lock-spare")
+    late = "while [ -f $1 ]; do :; done; : >$1 && echo opened"
+    opener = ["docker", "exec", f"{PROJECT}-web1", "sh", "-c", late, "sh", lock]
+    with subprocess.Popen(opener, stdout=subprocess.PIPE) as process:
+        time.sleep(0.5)
+        assert remove_platform(connect(shop.nodes[0]), shop.platform).changed
+        said, _ = process.communicate(timeout=WAIT_SECONDS)
+    assert said == b"opened\n", "the race that this is about did not happen"
