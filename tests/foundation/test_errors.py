@@ -69,3 +69,11 @@ def test_failed_hosts_are_counted_once_and_all_their_steps_named() -> None:
     )
     text = str(HostsFailed(outcomes))
     assert text.splitlines() == ["1 host(s) failed:", "  web1: stage: disk full", "  web1: clean: disk full"]
+
+
+def test_a_host_whose_command_failed_says_in_its_line_what_the_command_said() -> None:
+    failed = str(CommandFailed(RESULT, "cannot reload"))
+    assert "\n" in failed
+    (_, line) = str(HostsFailed(Outcomes((Outcome("web1", "reload", error=failed),)))).splitlines()
+    assert line.startswith("  web1: reload: cannot reload: on web1, `nginx -t` exited with 1")
+    assert line.endswith(failed.splitlines()[-1].strip())
