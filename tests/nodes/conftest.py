@@ -29,7 +29,7 @@ HERE = Path(__file__).resolve().parent
 NODES = ("web1", "web2", "web3", "web4")
 SERVICES = (*NODES, "db")
 # What is tested in one process, the longest first: the processes take these as they come.
-PARTS = ("share", "pack", "cluster", "service", "databases", "access", "production")
+PARTS = ("share", "pack", "cluster", "production", "service", "access", "databases")
 KEEP = os.environ.get("PACKMASTER_KEEP", "") not in {"", "0"}
 
 os.environ.update(choose_settings())
