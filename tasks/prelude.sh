@@ -44,3 +44,36 @@ say_paths() {
         done
 }
 
+is_mounted() { awk -v point="$1" '$5 == point { found = 1 } END { exit !found }' /proc/self/mountinfo; }
+
+# POINT SECONDS: what was mounted there last is not any more; else $said tells why. Who opens files again and again
+# holds a mount at most moments and lets it go in between, so this goes on for five seconds. One umount(8) may take
+# SECONDS; one that takes longer counts for eight.
+let_go() {
+    tries=0
+    while is_mounted "$1"; do
+        status=0
+        said=$(timeout -k 2 "$2" umount -c "$1" 2>&1 </dev/null) || status=$?
+        case $status in
+            0) return 0 ;;
+            124 | 137) tries=$((tries + 8)) ;;
+            *) tries=$((tries + 1)) ;;
+        esac
+        [ "$tries" -lt 24 ] || return 1
+        sleep 0.2
+    done
+}
+# POINT: who has something of it open, or stands in it: links of /proc, which can be read while the mount hangs.
+# One process reads them all: a small machine would need seconds to start one for each.
+name_holders() {
+    find /proc/[0-9]*/cwd /proc/[0-9]*/root /proc/[0-9]*/exe /proc/[0-9]*/fd -maxdepth 1 \
+        \( -lname "$1" -o -lname "$1/*" \) 2>/dev/null | cut -d / -f 3 | sort -u | while read -r process; do
+        printf '%s(%s) ' "$process" "$(cat "/proc/$process/comm" 2>/dev/null)"
+    done
+}
+# POINT: why let_go failed, and who holds the mount.
+tell_holders() {
+    holders=$(name_holders "$1")
+    holders=${holders% }
+    printf '%s; held by %s' "$said" "${holders:-something that opens files again and again}"
+}

@@ -25,6 +25,10 @@ case $1 in */.packmaster-none-*) printf 'stat: ' >&2; sleep 0.5 ;; esac
 exec /usr/bin/stat "$@"
 """
 FOREIGN_EXPORTS = "/home 192.0.2.200(ro,no_subtree_check)"
+RESTLESS = (
+    "while (1) { open F, q(<), @ARGV; select undef, undef, undef, .5 + rand; "
+    "close F; select undef, undef, undef, .1 }"
+)
 # A server's boot, its next try by the client's unit, and both on a share of two cores.
 BACK_SECONDS = 300
 
@@ -301,6 +305,8 @@ def test_a_client_that_boots_without_its_server_mounts_when_that_comes(
 
 def test_a_node_is_taken_out_and_nothing_of_the_share_is_left_on_it(provided: NfsPack) -> None:
     bed = provided.bed
+    # Who holds a mount most of the time and lets it go in between is not in the way.
+    bed.guest("slave2", f"nohup perl -e '{RESTLESS}' {DATA}/kept >/dev/null 2>&1 &")
     # The table of exports cannot be replaced: what is exported on is said, and not that it was taken back.
     bed.guest("nfs1", "mount --bind /var/lib/nfs/etab /var/lib/nfs/etab")
     try:
@@ -309,6 +315,7 @@ def test_a_node_is_taken_out_and_nothing_of_the_share_is_left_on_it(provided: Nf
         assert bed.addresses["slave2"] in bed.guest("nfs1", "cat /var/lib/nfs/etab")
     finally:
         bed.guest("nfs1", "umount /var/lib/nfs/etab")
+        bed.guest("slave2", "pkill -x perl")
     outcomes = provided.withdraw("nfs-slave2")
     assert not outcomes.failed, outcomes.failed
     assert provided.mounts("slave2") == {}

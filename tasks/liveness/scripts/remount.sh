@@ -2,10 +2,9 @@
 # By force only where what is mounted is dead: it makes the writes of those who still hold a live one fail.
 kind=$1 source=$2 point=$3 options=$4 seconds=$5 state=$6
 detach() { timeout -k 2 "$seconds" umount -c "$@" "$point" 2>&1 </dev/null; }
-tries=0
 while is_mounted "$point"; do
-    ! said=$(detach) || continue
     if [ "$state" = dead ]; then
+        ! said=$(detach) || continue
         ! said=$(detach -f) || continue
         holders=$(name_holders "$point")
         if said=$(detach -l); then
@@ -13,12 +12,10 @@ while is_mounted "$point"; do
             continue
         fi
     fi
-    tries=$((tries + 1))
-    if [ "$tries" -ge 3 ]; then
-        printf '%s; held by %s\n' "$said" "$(name_holders "$point")" >&2
+    let_go "$point" "$seconds" || {
+        tell_holders "$point" >&2
         exit 75
-    fi
-    sleep 1
+    }
 done
 case $kind in
     bind) timeout -k 2 "$seconds" mount --bind "$source" "$point" ;;

@@ -1,7 +1,5 @@
 # Put before the other scripts. Mount tables are read; nothing on a mount is touched without a bound.
 
-is_mounted() { awk -v point="$1" '$5 == point { found = 1 } END { exit !found }' /proc/self/mountinfo; }
-
 # SCRIPT POINT...: runs the script for each directory that lies beneath a mount there, as its $1. In a mount namespace
 # of its own the parents are put over themselves without what is mounted inside; nothing outside changes.
 beneath() {
@@ -16,16 +14,6 @@ beneath() {
             set -- "$point"
             eval "$script"
         done' beneath "$@"
-}
-
-# name_holders POINT: who works in it or has a file of it open, as pid(name), on one line.
-name_holders() {
-    for entry in /proc/[0-9]*; do
-        case "$(readlink "$entry/cwd" "$entry/fd/"* 2>/dev/null)" in
-            *"$1"*) printf '%s(%s) ' "${entry#/proc/}" "$(cat "$entry/comm" 2>/dev/null)" ;;
-        esac
-    done
-    echo
 }
 
 # The kernel's NFS client asks for no delegation of a directory (see tasks/nfs/units.py, which does it at boot).

@@ -20,7 +20,6 @@ try() {
     mkdir -p /run/packmaster
     mount_with 'unshare -m mount -n' "$1" "$2" /run/packmaster "$4"
 }
-unmount() { timeout -k 2 "$seconds" umount "$1" 2>&1; }
 stop_php() {
     for unit in $(systemctl list-units --type=service --state=running --plain --no-legend 'php*-fpm.service' | cut -d ' ' -f 1); do
         stopped="$stopped $unit"
@@ -29,20 +28,15 @@ stop_php() {
 }
 detach() {
     is_mounted "$3" || return 0
-    if ! said=$(unmount "$3"); then
+    if ! timeout -k 2 "$seconds" umount -c "$3" >/dev/null 2>&1; then
         # PHP that is just answering from it: it may finish, and starts again in any case.
         stop_php
-        tries=0
-        until said=$(unmount "$3"); do
-            tries=$((tries + 1))
-            if [ "$tries" -ge 5 ]; then
-                printf '%s; it stays as it was. ' "$said" >&2
-                name_holders "$3" >&2
-                for point in $detached; do timeout -k 2 "$seconds" mount "$point" || :; done
-                exit 1
-            fi
-            sleep 1
-        done
+        if ! let_go "$3" "$seconds"; then
+            tell_holders "$3" >&2
+            echo '; it stays as it was' >&2
+            for point in $detached; do timeout -k 2 "$seconds" mount "$point" || :; done
+            exit 1
+        fi
     fi
     detached="$detached $3"
 }
