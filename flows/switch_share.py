@@ -13,8 +13,8 @@ Rollback: by itself, when something fails before the new server was told that it
 Safe to re-run? A run that was killed is finished: by this flow before the new server serves, by
     failover-share after that, which the refusal says.
 3 a.m.: it is refused unless both servers and all nodes are well; for anything else there is failover-share.
-    `held by` names who keeps a node from unmounting: end that first. Nothing is forced, and no server is
-    switched off.
+    `held by` names who kept a node from unmounting for five seconds: end that first. Nothing is forced, and
+    no server is switched off.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class HostsFailed(PackmasterError):  # noqa: N818
     def __init__(self, outcomes: Outcomes) -> None:
         failed = outcomes.failed
         # One line each: the whole of every error is in the outcome table.
-        lines = [f"  {o.host}: {o.step}: {_shorten(o.error or '')}" for o in failed]
+        lines = [f"  {o.host}: {o.step}: {_in_one_line(o.error or '')}" for o in failed]
         super().__init__("\n".join([f"{len(outcomes.failed_hosts)} host(s) failed:", *lines]))
         self.outcomes = outcomes
 
@@ -88,7 +88,7 @@ class HostsFailed(PackmasterError):  # noqa: N818
         return type(self), (self.outcomes,)
 
 
-def _shorten(error: str) -> str:
+def _in_one_line(error: str) -> str:
     """The first line of an error, and where that announces what a command printed, the last of that."""
     first, *rest = error.strip().splitlines() or [""]
     return f"{first} {rest[-1].strip()}" if rest and first.endswith(":") else first

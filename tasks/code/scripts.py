@@ -224,7 +224,7 @@ if [ -d releases ]; then
     done
     cd ..
 fi
-# One that begins late may open the lock anew, once, before it sees that there is no `current`.
+# A spare copy that begins late may open the lock anew, once, before it sees that there is no `current`.
 for try in 1 2 3; do
     rm -f manifests/.[a-z]*-*
     [ -d manifests ] && ! rmdir manifests 2>/dev/null || break
