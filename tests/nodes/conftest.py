@@ -22,14 +22,15 @@ from tests.nodes.databases import (  # noqa: F401 - fixtures
     root_sql,
 )
 from tests.nodes.machines import breakable_pack, pack_bed  # noqa: F401 - fixtures
+from tests.nodes.parts import (  # noqa: F401 - hooks
+    pytest_collection_finish,
+    pytest_collection_modifyitems,
+)
 from tests.nodes.prepared import prepared_pack  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).resolve().parents[2]
-HERE = Path(__file__).resolve().parent
 NODES = ("web1", "web2", "web3", "web4")
 SERVICES = (*NODES, "db")
-# What is tested in one process, the longest first: the processes take these as they come.
-PARTS = ("share", "pack", "cluster", "production", "service", "access", "databases")
 KEEP = os.environ.get("PACKMASTER_KEEP", "") not in {"", "0"}
 
 os.environ.update(choose_settings())
@@ -72,42 +73,6 @@ class DockerExec(Protocol):
     """Runs a command in a node, around SSH; gives its standard output."""
 
     def __call__(self, name: str, *argv: str, stdin: str | None = None, check: bool = True) -> str: ...
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Whatever is in this directory needs Docker; what shares much of a bed runs in one process.
-
-    pytest-xdist names the groups in the middle, and pytest moves what has the same parameters together.
-    """
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.nodes)
-            item.add_marker(pytest.mark.xdist_group(part_of_bed(item)))
-    yield
-    items.sort(key=lambda item: PARTS.index(part_of_bed(item)) if HERE in item.path.parents else -1)
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Refuse to begin where tests of one bed would be dealt out to several processes, one by one."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        for item in session.items:
-            if HERE in item.path.parents and "@" not in item.nodeid:
-                pytest.exit(f"{item.nodeid}: pytest-xdist ignores its group; run `make setup`", returncode=4)
-
-
-def part_of_bed(item: pytest.Item) -> str:
-    if "pack_bed" in getattr(item, "fixturenames", ()):
-        about_the_share = any(word in item.path.stem for word in ("replication", "failover"))
-        return "share" if about_the_share else "pack"
-    if item.path.stem == "test_production":
-        return "production"
-    if item.path.stem in {"test_service", "test_ui"}:
-        return "service"
-    if item.path.stem.startswith("test_access"):
-        return "access"
-    about_accounts = any(word in item.path.stem for word in ("grants", "account", "rotation", "galera"))
-    return "databases" if about_accounts else "cluster"
 
 
 def run(*argv: str, stdin: str | None = None, check: bool = True) -> str:

@@ -1,0 +1,49 @@
+"""The parts of the suite: what shares much of a bed is tested in one process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+# The longest first: the processes take these as they come.
+PARTS = ("share", "pack", "cluster", "production", "service", "access", "databases")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Whatever is in this directory needs Docker; what shares much of a bed runs in one process.
+
+    pytest-xdist names the groups in the middle, and pytest moves what has the same parameters together.
+    """
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.nodes)
+            item.add_marker(pytest.mark.xdist_group(part_of_bed(item)))
+    yield
+    items.sort(key=lambda item: PARTS.index(part_of_bed(item)) if HERE in item.path.parents else -1)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse to begin where tests of one bed would be dealt out to several processes, one by one."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        for item in session.items:
+            if HERE in item.path.parents and "@" not in item.nodeid:
+                pytest.exit(f"{item.nodeid}: pytest-xdist ignores its group; run `make setup`", returncode=4)
+
+
+def part_of_bed(item: pytest.Item) -> str:
+    if "pack_bed" in getattr(item, "fixturenames", ()):
+        about_the_share = any(word in item.path.stem for word in ("replication", "failover"))
+        return "share" if about_the_share else "pack"
+    if item.path.stem == "test_production":
+        return "production"
+    if item.path.stem in {"test_service", "test_ui"}:
+        return "service"
+    if item.path.stem.startswith("test_access"):
+        return "access"
+    about_accounts = any(word in item.path.stem for word in ("grants", "account", "rotation", "galera"))
+    return "databases" if about_accounts else "cluster"
