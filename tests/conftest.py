@@ -1,7 +1,7 @@
 """A Prefect server for the tests that need one, and nothing of the developer's own Prefect in any of them.
 
 Starting the server takes 8 to 15 seconds, so it is started once, only when a collected test asks for it, and
-while the tests that do not need it are running: those come first, or in another process.
+while the tests that do not need it are running: those come first, or run in another process.
 """
 
 import os
@@ -127,7 +127,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The quickest first, or, in several processes, what one of them does alone; within a file as written."""
+    """The quickest first; in several processes what one of them does alone; within a file as written."""
 
     def order(item: pytest.Item) -> tuple[bool, bool]:
         nodes = needs_nodes(item)

@@ -10,7 +10,8 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 # The longest first: the processes take these as they come.
-PARTS = ("share", "pack", "cluster", "production", "service", "access", "databases")
+PARTS = ("cluster", "pack", "share", "production", "service", "access", "databases")
+IN_PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -24,12 +25,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
             item.add_marker(pytest.mark.nodes)
             item.add_marker(pytest.mark.xdist_group(part_of_bed(item)))
     yield
-    items.sort(key=lambda item: PARTS.index(part_of_bed(item)) if HERE in item.path.parents else -1)
+    items.sort(key=turn)
+
+
+def turn(item: pytest.Item) -> int:
+    """Tests without nodes come first; in several processes last, for they are short and even out the end."""
+    if HERE in item.path.parents:
+        return PARTS.index(part_of_bed(item))
+    return len(PARTS) if IN_PARALLEL else -1
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Refuse to begin where tests of one bed would be dealt out to several processes, one by one."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    if IN_PARALLEL:
         for item in session.items:
             if HERE in item.path.parents and "@" not in item.nodeid:
                 pytest.exit(f"{item.nodeid}: pytest-xdist ignores its group; run `make setup`", returncode=4)
