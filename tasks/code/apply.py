@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tasks.code.facts import check_release, platform_directory
 from tasks.code.listing import Difference, compare_listing, parse_listing
-from tasks.code.manifest import Manifest, digest_of_contents
-from tasks.code.parcel import Parcel, make_parcel
+from tasks.code.manifest import Change, Manifest, digest_of_contents
+from tasks.code.parcel import Parcel, describe_change, make_parcel
 from tasks.code.release import ReleasePlan
 from tasks.code.rsync import Progress, transfer
 from tasks.code.scripts import DISCARD, FINISH, PREPARE, PRUNE, READ_LISTING, REMOVE_PLATFORM, SWITCH, VERIFY
@@ -58,38 +59,45 @@ def stage_release(
     files, links = tuple(sorted((overlay or {}).items())), tuple(sorted((site_links or {}).items()))
     detail = ""
     for start in (base, None) if part.base else (None,):
-        parcel = make_parcel(plan.release, manifest, start, tree, files, links)
-        if _stage_from(ssh, plan, parcel, start is not None, manifest, tree, on_progress):
+        change = describe_change(start, manifest)
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            # Packed here while the node makes its copy.
+            packing = beside.submit(make_parcel, plan.release, manifest, start, tree, files, links)
+            usable = _prepare(ssh, plan, (part.base or "") if start else "", change)
+            parcel = packing.result()
+        if usable and _send(ssh, plan, parcel, manifest, tree, on_progress):
             break
         detail = f"{part.base} was changed on the node and is not used; "
-    detail += f"{plan.release}: {len(parcel.change.sent)} entries, {parcel.change.size:,} bytes sent"
+    detail += f"{plan.release}: {len(change.sent)} entries, {change.size:,} bytes sent"
     return Outcome(ssh.node.name, "stage", changed=True, detail=detail)
 
 
-def _stage_from(
-    ssh: Ssh,
-    plan: ReleasePlan,
-    parcel: Parcel,
-    based: bool,
-    manifest: Manifest,
-    tree: Path,
-    on_progress: Progress | None,
-) -> bool:
-    """Make the release from the plan's base, or from nothing; False when somebody has changed the base."""
-    directory, staging = platform_directory(plan.platform), f".staging-{plan.release}"
+def _prepare(ssh: Ssh, plan: ReleasePlan, base: str, change: Change) -> bool:
+    """There is a staging directory: a copy of the base without what goes, or, without a base, an empty one.
+
+    False when somebody has changed the base.
+    """
     prepared = ssh.run_script(
         PREPARE,
-        *(directory, plan.release, (plan.for_host(ssh.node.name).base or "") if based else ""),
-        stdin=b"".join(b"./%s\0" % path for path in parcel.change.unlinked),
+        *(platform_directory(plan.platform), plan.release, base),
+        stdin=b"".join(b"./%s\0" % path for path in change.unlinked),
         timeout=STAGE_SECONDS,
         check=False,
     )
-    if based and prepared.status == BASE_CHANGED:
+    if base and prepared.status == BASE_CHANGED:
         return False
     if not prepared.ok:
-        raise _explain(prepared, f"cannot prepare {staging}")
+        raise _explain(prepared, f"cannot prepare .staging-{plan.release}")
+    return True
+
+
+def _send(
+    ssh: Ssh, plan: ReleasePlan, parcel: Parcel, manifest: Manifest, tree: Path, on_progress: Progress | None
+) -> bool:
+    """The staging directory has what it lacked, and is the release; False as _finish says it."""
     if parcel.by_rsync:
-        inside, size = f"{directory}/releases/{staging}", sum(entry.size for entry in parcel.by_rsync)
+        inside = f"{platform_directory(plan.platform)}/releases/.staging-{plan.release}"
+        size = sum(entry.size for entry in parcel.by_rsync)
         transfer(ssh.node, tree, parcel.names, inside, size=size, on_progress=on_progress)
     return _finish(ssh, plan, parcel, manifest)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from tasks.code.archive import check_digest, download, single_top, unpack
 from tasks.code.git import checkout, resolve_ref
 from tasks.code.local import run_local
-from tasks.code.manifest import DamagedManifest, Manifest, new_hash, parse_manifest
+from tasks.code.manifest import Manifest, new_hash, recall_manifest
 from tasks.code.scan import scan_tree
 from tasks.code.source import SourceSpec, without_secrets
 from tasks.errors import PlanRefused, Unreachable
@@ -83,8 +83,8 @@ def save_manifest(workdir: Path, manifest: Manifest) -> None:
 def load_manifest(workdir: Path, digest: str) -> Manifest | None:
     """Return the manifest with this digest, or None when it is not (or no longer intact) here."""
     try:
-        manifest = parse_manifest((workdir / "manifests" / digest).read_bytes())
-    except (OSError, DamagedManifest):
+        manifest = recall_manifest((workdir / "manifests" / digest).read_bytes())
+    except OSError:
         return None
     return manifest if manifest.digest == digest else None
 

@@ -50,6 +50,18 @@ class Manifest:
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._entries = tuple(sorted(entries))
 
+    @classmethod
+    def of_text(cls, text: bytes) -> Manifest:
+        """The manifest with this written form, which is read when its entries are asked for: DamagedManifest
+        comes then, if ever, so compare the digest before."""
+        made = cls.__new__(cls)
+        made.text = text
+        return made
+
+    @cached_property
+    def _entries(self) -> tuple[Entry, ...]:
+        return tuple(sorted(read_entries(self.records)))
+
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries)
 
@@ -57,7 +69,7 @@ class Manifest:
         return len(self._entries)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Manifest) and self._entries == other._entries
+        return isinstance(other, Manifest) and self.text == other.text
 
     def __hash__(self) -> int:
         return hash(self.digest)
@@ -84,6 +96,11 @@ class Manifest:
         return HEADER + b"".join(map(_write_entry, self._entries))
 
     @cached_property
+    def records(self) -> frozenset[bytes]:
+        """What is written of each entry: of two manifests, the quickest way to what is different."""
+        return frozenset(_split_records(self.text))
+
+    @cached_property
     def digest(self) -> str:
         """The digest of the written form: what identifies the content of a release."""
         return new_hash(self.text).hexdigest()
@@ -106,34 +123,25 @@ def digest_of_contents(entries: Iterable[Entry]) -> str:
 
 
 @lru_cache(maxsize=4)
-def parse_manifest(text: bytes) -> Manifest:
-    """Read the written form back; lines that begin with `#:` (a node's notes) are skipped.
+def recall_manifest(text: bytes) -> Manifest:
+    """The manifest of a written form, the same one for every host of a fleet that asks; not read yet."""
+    return Manifest.of_text(text)
 
-    The same one for the same text, for every host of a fleet asks. Raises DamagedManifest.
+
+def parse_manifest(text: bytes) -> Manifest:
+    """Read the written form back; lines that begin with `#:` (a node's notes) before it are skipped.
+
+    Raises DamagedManifest.
     """
-    entries: list[Entry] = []
-    mode, size = 0, 0
+    return Manifest(read_entries(_split_records(text)))
+
+
+def read_entries(records: Iterable[bytes]) -> list[Entry]:
+    """The entries of some records, in their order; raises DamagedManifest."""
     try:
-        for line in text.split(b"\n"):
-            if line.startswith((b"#:", HEADER[:-1])) or not line:
-                continue
-            if not line.startswith(b"#"):
-                name, digest = _split_check_line(line)
-                entries.append(Entry(name, "f", mode, size, digest))
-                continue
-            _, kind, *fields = line.split(b" ", 3)
-            if kind == b"f":
-                mode, size = int(fields[0], 8), int(fields[1])
-            elif kind == b"d":
-                entries.append(Entry(unescape(b" ".join(fields[1:])), "d", int(fields[0], 8)))
-            elif kind == b"l":
-                path, _, target = b" ".join(fields).partition(b"\0")
-                entries.append(Entry(unescape(path), "l", target=unescape(target)))
-            else:
-                raise ValueError(line)
+        return [_read_entry(record) for record in records]
     except (ValueError, IndexError) as unreadable:
         raise DamagedManifest(f"a manifest cannot be read: {ascii(unreadable)[:200]}") from unreadable
-    return Manifest(entries)
 
 
 def escape(name: bytes) -> bytes:
@@ -162,6 +170,32 @@ def _write_entry(entry: Entry) -> bytes:
     return b"# f %04o %d\n%s%s  ./%s\n" % (entry.mode, entry.size, mark, entry.digest.encode(), name)
 
 
+def _split_records(text: bytes) -> list[bytes]:
+    """What is written of each entry: a name has no newline there, and a file's second line is a digest."""
+    notes, header, body = text.partition(HEADER)
+    noted = all(line.startswith(b"#:") for line in notes.splitlines())
+    whole = not body or (body.startswith(b"# ") and body.endswith(b"\n"))
+    if not (header and noted and whole):
+        raise DamagedManifest(f"this is no whole manifest: {text[:80]!a}")
+    return body[2:-1].split(b"\n# ") if body else []
+
+
+def _read_entry(record: bytes) -> Entry:
+    kind, rest = record[:2], record[2:]
+    if kind == b"f ":
+        numbers, _, line = rest.partition(b"\n")
+        mode, _, size = numbers.partition(b" ")
+        name, digest = _split_check_line(line)
+        return Entry(name, "f", int(mode, 8), int(size), digest)
+    if kind == b"d ":
+        mode, _, name = rest.partition(b" ")
+        return Entry(unescape(name), "d", int(mode, 8))
+    if kind == b"l ":
+        path, _, target = rest.partition(b"\0")
+        return Entry(unescape(path), "l", target=unescape(target))
+    raise ValueError(record)
+
+
 def _split_check_line(line: bytes) -> tuple[bytes, str]:
     escaped = line.startswith(b"\\")
     digest, separator, name = line.lstrip(b"\\").partition(b"  ./")
@@ -183,10 +217,12 @@ class Change:
     """What has to happen to a hard-linked copy of one release to make it another one.
 
     `unlinked` are paths to take away first, children before their directories; `sent` is to be transferred.
+    `replaced` are the old release's entries that the new one has not, or has otherwise.
     """
 
     unlinked: tuple[bytes, ...]
     sent: tuple[Entry, ...]
+    replaced: tuple[Entry, ...] = ()
 
     @property
     def size(self) -> int:
@@ -194,15 +230,15 @@ class Change:
         return sum(entry.size for entry in self.sent)
 
 
+@lru_cache(maxsize=4)
 def compare_manifests(old: Manifest, new: Manifest) -> Change:
     """The Change from `old` to `new`. A changed file is taken away and sent, for its inode is shared."""
-    before, after = old.by_path, new.by_path
-    sent = tuple(entry for entry in new if before.get(entry.path) != entry)
-    gone = [entry.path for entry in old if _must_go(entry, after.get(entry.path))]
-    return Change(tuple(reversed(gone)), sent)
+    replaced = tuple(sorted(read_entries(old.records - new.records)))
+    sent = tuple(sorted(read_entries(new.records - old.records)))
+    after = {entry.path: entry for entry in sent}
+    gone = [entry.path for entry in replaced if _must_go(entry, after.get(entry.path))]
+    return Change(tuple(reversed(gone)), sent, replaced)
 
 
 def _must_go(old: Entry, new: Entry | None) -> bool:
-    if new is None:
-        return True
-    return old != new and not (old.kind == "d" and new.kind == "d")
+    return new is None or not (old.kind == "d" and new.kind == "d")

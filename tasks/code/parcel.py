@@ -41,6 +41,11 @@ class Parcel:
     payload: bytes = field(repr=False)
 
 
+def describe_change(base: Manifest | None, manifest: Manifest) -> Change:
+    """What is to happen to a copy of `base`, or to an empty directory."""
+    return Change((), tuple(manifest)) if base is None else compare_manifests(base, manifest)
+
+
 def make_parcel(
     release: str, manifest: Manifest, base: Manifest | None, tree: Path, overlay: Named, links: Links
 ) -> Parcel:
@@ -56,7 +61,7 @@ def make_parcel(
 def _make(
     release: str, manifest: Manifest, base: Manifest | None, tree: Path, overlay: Named, links: Links
 ) -> Parcel:
-    change = Change((), tuple(manifest)) if base is None else compare_manifests(base, manifest)
+    change = describe_change(base, manifest)
     ours = _only_in_overlay(tree, [path for path, _ in overlay])
     theirs = tuple(entry for entry in change.sent if entry.path not in ours)
     inline = base is not None and sum(entry.size for entry in theirs) <= INLINE_BYTES
@@ -78,7 +83,7 @@ def _make(
         _add_file(archive, f"manifests/.sent-{release}", paths)
         _add_file(archive, f"manifests/.new-{release}", manifest.text)
         if base is not None:
-            _add_file(archive, f"manifests/.keys-{release}", name_differences(base, change))
+            _add_file(archive, f"manifests/.keys-{release}", name_differences(change))
         for path, target in links:
             if not target.startswith(f"{SITES}/") or ".." in target.split("/"):
                 raise PlanRefused(f"{target!a} is no data directory of a site", f"They are under {SITES}")
@@ -88,13 +93,12 @@ def _make(
     return Parcel(change, *digests, by_rsync, name_for_rsync(by_rsync, tree), packed.getvalue())
 
 
-def name_differences(base: Manifest, change: Change) -> bytes:
-    """The keys of all entries in which a release made from `base` may differ from it, NUL-terminated, sorted.
+def name_differences(change: Change) -> bytes:
+    """The keys of all entries in which a release may differ from its base, NUL-terminated, sorted.
 
     A key is what follows the kind in a listing (scripts.LISTING): a path, for a link its target too.
     """
-    paths = {*change.unlinked, *(entry.path for entry in change.sent)}
-    entries = [*change.sent, *(base.by_path[path] for path in paths if path in base.by_path)]
+    entries = (*change.sent, *change.replaced)
     keys = {entry.path + b"\t" + entry.target if entry.kind == "l" else entry.path for entry in entries}
     return b"".join(key + b"\0" for key in sorted(keys))
 
