@@ -14,8 +14,9 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.code import apply
 from tasks.code.build import Built, build_release, load_manifest, save_manifest
+from tasks.code.change import Change, compare_manifests
 from tasks.code.facts import Audit, CodeFacts, read_code_facts, read_manifest
-from tasks.code.manifest import Change, DamagedManifest, Manifest, compare_manifests
+from tasks.code.manifest import DamagedManifest, Manifest
 from tasks.code.plan import plan_release, plan_rollback
 from tasks.code.release import Desired, ReleasePlan, Size
 from tasks.code.source import SourceSpec, parse_source

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tasks.code.change import Change, describe_change
 from tasks.code.facts import check_release, platform_directory
 from tasks.code.listing import Difference, compare_listing, parse_listing
-from tasks.code.manifest import Change, Manifest, digest_of_contents
-from tasks.code.parcel import Parcel, describe_change, make_parcel
+from tasks.code.manifest import Manifest, digest_of_contents
+from tasks.code.parcel import Parcel, make_parcel
 from tasks.code.release import ReleasePlan
 from tasks.code.rsync import Progress, transfer
 from tasks.code.scripts import DISCARD, FINISH, PREPARE, PRUNE, READ_LISTING, REMOVE_PLATFORM, SWITCH, VERIFY
@@ -59,13 +60,13 @@ def stage_release(
     files, links = tuple(sorted((overlay or {}).items())), tuple(sorted((site_links or {}).items()))
     detail = ""
     for start in (base, None) if part.base else (None,):
-        change = describe_change(start, manifest)
+        base_name, change = (part.base or "") if start else "", describe_change(start, manifest)
         with ThreadPoolExecutor(max_workers=1) as beside:
             # Packed here while the node makes its copy.
             packing = beside.submit(make_parcel, plan.release, manifest, start, tree, files, links)
-            usable = _prepare(ssh, plan, (part.base or "") if start else "", change)
+            usable = _prepare(ssh, plan, base_name, change)
             parcel = packing.result()
-        if usable and _send(ssh, plan, parcel, manifest, tree, on_progress):
+        if usable and _send(ssh, plan, base_name, parcel, manifest, tree, on_progress):
             break
         detail = f"{part.base} was changed on the node and is not used; "
     detail += f"{plan.release}: {len(change.sent)} entries, {change.size:,} bytes sent"
@@ -92,25 +93,32 @@ def _prepare(ssh: Ssh, plan: ReleasePlan, base: str, change: Change) -> bool:
 
 
 def _send(
-    ssh: Ssh, plan: ReleasePlan, parcel: Parcel, manifest: Manifest, tree: Path, on_progress: Progress | None
+    ssh: Ssh,
+    plan: ReleasePlan,
+    base: str,
+    parcel: Parcel,
+    manifest: Manifest,
+    tree: Path,
+    on_progress: Progress | None,
 ) -> bool:
     """The staging directory has what it lacked, and is the release; False as _finish says it."""
     if parcel.by_rsync:
         inside = f"{platform_directory(plan.platform)}/releases/.staging-{plan.release}"
         size = sum(entry.size for entry in parcel.by_rsync)
         transfer(ssh.node, tree, parcel.names, inside, size=size, on_progress=on_progress)
-    return _finish(ssh, plan, parcel, manifest)
+    return _finish(ssh, plan, base, parcel, manifest)
 
 
-def _finish(ssh: Ssh, plan: ReleasePlan, parcel: Parcel, manifest: Manifest) -> bool:
+def _finish(ssh: Ssh, plan: ReleasePlan, base: str, parcel: Parcel, manifest: Manifest) -> bool:
     """The staged directory is what the manifest says, and has its name; or it is thrown away.
 
-    False when it was made from a spare copy that somebody has changed.
+    False when somebody has changed the copy, or the manifest, of the base that it was made from.
     """
     directory, staging = platform_directory(plan.platform), f".staging-{plan.release}"
     finished = ssh.run_script(
         FINISH,
         *(directory, plan.release, parcel.structure, parcel.contents, manifest.digest),
+        *(base, parcel.difference),
         stdin=parcel.payload,
         timeout=STAGE_SECONDS,
         check=False,

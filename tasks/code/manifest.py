@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
 
@@ -60,7 +59,7 @@ class Manifest:
 
     @cached_property
     def _entries(self) -> tuple[Entry, ...]:
-        return tuple(sorted(read_entries(self.records)))
+        return tuple(sorted(read_entries(self.written)))
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries)
@@ -96,9 +95,14 @@ class Manifest:
         return HEADER + b"".join(map(_write_entry, self._entries))
 
     @cached_property
+    def written(self) -> tuple[bytes, ...]:
+        """What is written of each entry, in order."""
+        return tuple(_split_records(self.text))
+
+    @cached_property
     def records(self) -> frozenset[bytes]:
         """What is written of each entry: of two manifests, the quickest way to what is different."""
-        return frozenset(_split_records(self.text))
+        return frozenset(self.written)
 
     @cached_property
     def digest(self) -> str:
@@ -108,7 +112,7 @@ class Manifest:
     @cached_property
     def structure(self) -> str:
         """What `find … | sort -z | b2sum` prints on a node that has exactly these entries (see scripts)."""
-        return new_hash(b"".join(line + b"\0" for line in sorted(map(_structure, self)))).hexdigest()
+        return digest_of_lines(map(describe_structure, self))
 
 
 def new_hash(data: bytes = b"") -> hashlib.blake2b:
@@ -204,41 +208,15 @@ def _split_check_line(line: bytes) -> tuple[bytes, str]:
     return (unescape(name) if escaped else name), digest.decode("ascii")
 
 
-def _structure(entry: Entry) -> bytes:
+def digest_of_lines(lines: Iterable[bytes]) -> str:
+    """What `sort -z | b2sum` prints for these lines."""
+    return new_hash(b"".join(line + b"\0" for line in sorted(lines))).hexdigest()
+
+
+def describe_structure(entry: Entry) -> bytes:
+    """An entry as walks.STRUCTURE prints it: all but its content."""
     if entry.kind == "d":
         return b"d %o\t%s" % (entry.mode, entry.path)
     if entry.kind == "l":
         return b"l\t%s\t%s" % (entry.path, entry.target)
     return b"f %o %d\t%s" % (entry.mode, entry.size, entry.path)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What has to happen to a hard-linked copy of one release to make it another one.
-
-    `unlinked` are paths to take away first, children before their directories; `sent` is to be transferred.
-    `replaced` are the old release's entries that the new one has not, or has otherwise.
-    """
-
-    unlinked: tuple[bytes, ...]
-    sent: tuple[Entry, ...]
-    replaced: tuple[Entry, ...] = ()
-
-    @property
-    def size(self) -> int:
-        """Bytes to transfer."""
-        return sum(entry.size for entry in self.sent)
-
-
-@lru_cache(maxsize=4)
-def compare_manifests(old: Manifest, new: Manifest) -> Change:
-    """The Change from `old` to `new`. A changed file is taken away and sent, for its inode is shared."""
-    replaced = tuple(sorted(read_entries(old.records - new.records)))
-    sent = tuple(sorted(read_entries(new.records - old.records)))
-    after = {entry.path: entry for entry in sent}
-    gone = [entry.path for entry in replaced if _must_go(entry, after.get(entry.path))]
-    return Change(tuple(reversed(gone)), sent, replaced)
-
-
-def _must_go(old: Entry, new: Entry | None) -> bool:
-    return new is None or not (old.kind == "d" and new.kind == "d")

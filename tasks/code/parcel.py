@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from tasks.code.manifest import Change, Entry, Manifest, compare_manifests, digest_of_contents
+from tasks.code.change import Change, describe_change
+from tasks.code.edit import write_edit
+from tasks.code.manifest import Entry, Manifest, digest_of_contents
 from tasks.code.scan import check_relative
 from tasks.errors import PlanRefused
 from tasks.fleet import SITES
@@ -29,21 +31,18 @@ Links = tuple[tuple[str, str], ...]
 class Parcel:
     """The way from one release to the next: `by_rsync` is transferred, `payload` is unpacked beside it.
 
-    `names` are how rsync is told of `by_rsync`. `structure` and `contents` are what a node has to find
-    afterwards: the digests of the whole release's structure and of the contents of what was sent.
+    `names` are how rsync is told of `by_rsync`. `structure`, `difference` and `contents` are what a node has
+    to find afterwards: the digests of the whole release's structure, of its difference from the base's, and
+    of the contents of what was sent.
     """
 
     change: Change
     structure: str
+    difference: str
     contents: str
     by_rsync: tuple[Entry, ...]
     names: tuple[bytes, ...] = field(repr=False)
     payload: bytes = field(repr=False)
-
-
-def describe_change(base: Manifest | None, manifest: Manifest) -> Change:
-    """What is to happen to a copy of `base`, or to an empty directory."""
-    return Change((), tuple(manifest)) if base is None else compare_manifests(base, manifest)
 
 
 def make_parcel(
@@ -81,26 +80,20 @@ def _make(
             _add_file(archive, f"{top}/{path}", content)
         paths = b"".join(b"./%s\0" % entry.path for entry in change.sent if entry.kind == "f")
         _add_file(archive, f"manifests/.sent-{release}", paths)
-        _add_file(archive, f"manifests/.new-{release}", manifest.text)
-        if base is not None:
-            _add_file(archive, f"manifests/.keys-{release}", name_differences(change))
+        if base is None:
+            _add_file(archive, f"manifests/.new-{release}", manifest.text)
+        else:
+            _add_file(archive, f"manifests/.keys-{release}", change.keys)
+            script, lines = write_edit(base, manifest, f".inserted-{release}")
+            _add_file(archive, f"manifests/.edit-{release}", script)
+            _add_file(archive, f"manifests/.inserted-{release}", lines)
         for path, target in links:
             if not target.startswith(f"{SITES}/") or ".." in target.split("/"):
                 raise PlanRefused(f"{target!a} is no data directory of a site", f"They are under {SITES}")
             _add_link(archive, f"{top}/{check_relative(path)}", target)
     by_rsync = () if inline else theirs
-    digests = (manifest.structure, digest_of_contents(change.sent))
+    digests = (manifest.structure, change.structure, digest_of_contents(change.sent))
     return Parcel(change, *digests, by_rsync, name_for_rsync(by_rsync, tree), packed.getvalue())
-
-
-def name_differences(change: Change) -> bytes:
-    """The keys of all entries in which a release may differ from its base, NUL-terminated, sorted.
-
-    A key is what follows the kind in a listing (scripts.LISTING): a path, for a link its target too.
-    """
-    entries = (*change.sent, *change.replaced)
-    keys = {entry.path + b"\t" + entry.target if entry.kind == "l" else entry.path for entry in entries}
-    return b"".join(key + b"\0" for key in sorted(keys))
 
 
 def name_for_rsync(entries: Iterable[Entry], tree: Path) -> tuple[bytes, ...]:

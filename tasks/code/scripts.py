@@ -6,7 +6,7 @@ in `releases/` is looked at or touched. Every script can be killed anywhere and 
 
 from __future__ import annotations
 
-from tasks.code.walks import DIGEST, LISTING, NOT_SITE_LINKS, STRUCTURE, WALK_ONCE
+from tasks.code.walks import AS_STRUCTURE, DIGEST, LISTING, NOT_SITE_LINKS, STRUCTURE
 from tasks.scripts import CONTROL
 
 # $2: `none`, `current` or `all`: whose listing is computed again; $3: a content, or empty. With a content,
@@ -44,8 +44,8 @@ done
 
 # $2: release, $3: base or empty. Standard input: paths to take out of the hard-linked copy, NUL-terminated.
 # The copy is made under another name first, so that a staging directory is always a complete one. It is the
-# spare copy of the base (see spare.py), which FINISH compares with what is in .lines-$2, or it is made now,
-# from a base that nobody changed; else the status is 67.
+# spare copy of the base (see spare.py), or it is made now, from a base that nobody changed; else the status
+# is 67. manifests/.lines-$2 says what the base was like when it was verified, which FINISH compares.
 PREPARE = f"""
 umask 022
 mkdir -p "$1/releases" "$1/manifests"
@@ -69,8 +69,9 @@ if [ -n "$3" ]; then
         mv -T ".spare-$3" ".linking-$2"
         cd ".linking-$2"
     else
-        seen=$(cd "$3" && {LISTING} | {DIGEST})
-        [ "$seen" = "$noted" ] || {{ cat >/dev/null; echo "$3 was changed"; exit 67; }}
+        (cd "$3" && {LISTING}) >"../manifests/.lines-$2"
+        [ "$(<"../manifests/.lines-$2" {DIGEST})" = "$noted" ] ||
+            {{ cat >/dev/null; echo "$3 was changed"; exit 67; }}
         cp -al "$3" ".linking-$2"
         cd ".linking-$2"
         find . {NOT_SITE_LINKS} -delete
@@ -85,42 +86,51 @@ echo prepared
 """
 
 # $2: release, $3: structure, $4: content digest of what was sent, $5: manifest digest. Standard input: a tar
-# archive with overlay files, links to sites, manifests/.new-$2 and manifests/.sent-$2 (NUL-terminated paths).
-# Where the copy was a spare one, it may differ from its base only in what is in manifests/.keys-$2; else the
-# status is 66.
+# archive with overlay files, links to sites, manifests/.sent-$2 (NUL-terminated paths) and manifests/.new-$2.
+# $6: base or empty, $7: the structure's difference from it. With a base, manifests/.edit-$2 says how the
+# manifest is made of the base's, and the release may differ from it only in what is in manifests/.keys-$2;
+# else the status is 66. What changed within the same size and time is no difference to see: then the whole
+# structure is looked at.
 # The release appears last, by one rename: a release that exists has a manifest and was verified.
 FINISH = f"""
 umask 022
 cd "$1"
 tar -xzf - --no-same-owner --no-overwrite-dir
 cd "releases/.staging-$2"
-structure=$1/manifests/.structure-$2 listing=$1/manifests/.listing-$2
+listing=$1/manifests/.listing-$2 changes=$1/manifests/.changes-$2
 lines=$1/manifests/.lines-$2 keys=$1/manifests/.keys-$2
-{WALK_ONCE}
-sort -z "$listing" -o "$listing"
+as_structure() {{ {AS_STRUCTURE} | sort -z | {DIGEST}; }}
+{LISTING} >"$listing"
+wanted=
 if [ -f "$lines" ] && [ -f "$keys" ]; then
-    others=$(comm -z -3 "$lines" "$listing" | sed -z 's/^\\t//; s/^[^\\t]*\\t//' |
-        sort -zu | comm -z -23 - "$keys" | wc -c)
-    [ "$others" = 0 ] || {{ echo base; exit 66; }}
+    comm -z -3 "$lines" "$listing" >"$changes"
+    if [ "$(<"$changes" as_structure)" = "$7" ]; then
+        wanted=yes
+    else
+        others=$(<"$changes" sed -z 's/^\\t//; s/^[^\\t]*\\t//' | sort -zu | comm -z -23 - "$keys" | wc -c)
+        [ "$others" = 0 ] || {{ echo base; exit 66; }}
+    fi
 fi
-seen=$(sort -z "$structure" | {DIGEST})
-if [ "$seen" != "$3" ]; then
-    # The rsync of a run that was killed may have saved what it had after this one began.
-    find . -name .rsync-partial -prune -exec rm -rf {{}} +
-    {WALK_ONCE}
-    sort -z "$listing" -o "$listing"
-    seen=$(sort -z "$structure" | {DIGEST})
+if [ -z "$wanted" ]; then
+    seen=$(<"$listing" as_structure)
+    if [ "$seen" != "$3" ]; then
+        # The rsync of a run that was killed may have saved what it had after this one began.
+        find . -name .rsync-partial -prune -exec rm -rf {{}} +
+        {LISTING} >"$listing"
+        seen=$(<"$listing" as_structure)
+    fi
+    [ "$seen" = "$3" ] || {{ echo structure; exit 65; }}
 fi
-[ "$seen" = "$3" ] || {{ echo structure; exit 65; }}
 seen=$(xargs -0 -r b2sum -z -l 256 -- <"$1/manifests/.sent-$2" | {DIGEST})
 [ "$seen" = "$4" ] || {{ echo contents; exit 65; }}
 cd "$1/manifests"
+[ -z "$6" ] || sed '/^#: /d' "$6" | sed -n -f ".edit-$2" >".new-$2"
 seen=$(<".new-$2" {DIGEST})
-[ "$seen" = "$5" ] || {{ echo manifest; exit 65; }}
+[ "$seen" = "$5" ] || {{ echo manifest; [ -z "$6" ] || exit 66; exit 65; }}
 seen=$(<"$listing" {DIGEST})
 {{ printf '#: content %s\\n#: listing %s\\n' "$5" "$seen"; cat ".new-$2"; }} >".done-$2"
 mv -T ".done-$2" "$2"
-rm -f ".new-$2" ".sent-$2" "$lines" "$keys" "$structure" "$listing"
+rm -f ".new-$2" ".edit-$2" ".inserted-$2" ".sent-$2" "$lines" "$keys" "$listing" "$changes"
 mv -T "$1/releases/.staging-$2" "$1/releases/$2"
 """
 

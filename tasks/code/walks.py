@@ -24,12 +24,5 @@ LISTING = (
     " | sort -z"
 )
 
-# Both of the above in one walk through the tree, into the files $structure and $listing.
-WALK_ONCE = (
-    f"find . -mindepth 1 \\( {NOT_SITE_LINKS} \\)"
-    " -o -type d -fprintf \"$structure\" 'd %m\\t%P\\0' -fprintf \"$listing\" 'd %m %U %G\\t%P\\0'"
-    " -o -type l -fprintf \"$structure\" 'l\\t%P\\t%l\\0' -fprintf \"$listing\" 'l\\t%P\\t%l\\0'"
-    " -o -type f -fprintf \"$structure\" 'f %m %s\\t%P\\0'"
-    " -fprintf \"$listing\" '%y %m %s %T@ %U %G\\t%P\\0'"
-    " -o -fprintf \"$structure\" '%y\\t%P\\0' -fprintf \"$listing\" '%y %m %s %T@ %U %G\\t%P\\0'"
-)
+# From records of LISTING to those of STRUCTURE, also where comm(1) put a tab before those of its second file.
+AS_STRUCTURE = r"sed -z -E 's/^(\t?f [0-7]+ [0-9]+) [^\t]*\t/\1\t/; s/^(\t?d [0-7]+) [^\t]*\t/\1\t/'"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.code.manifest import Entry, Manifest, compare_manifests
-from tasks.code.parcel import name_differences, name_for_rsync
+from tasks.code.manifest import Entry
+from tasks.code.parcel import name_for_rsync
 
 PARTS = st.sampled_from([b"a", b"b", b"c d", b"-e", b"#f", b"\xff", b"new\nline"])
 PATHS = st.lists(PARTS, min_size=1, max_size=3).map(b"/".join)
@@ -69,25 +69,3 @@ def test_a_directory_with_something_that_stays_is_not_named_whole(tmp_path: Path
 
 def test_what_has_vanished_is_still_asked_for(tmp_path: Path) -> None:
     assert name_for_rsync([Entry(b"gone/file", "f")], tmp_path) == (b"gone/file",)
-
-
-def test_what_may_differ_from_a_base_is_named_as_in_a_listing() -> None:
-    base = Manifest(
-        [
-            Entry(b"gone", "f", 0o644, 1, "a" * 64),
-            Entry(b"link", "l", target=b"old\ttarget"),
-            Entry(b"now a file", "l", target=b"x"),
-            Entry(b"same", "f", 0o644, 1, "a" * 64),
-            Entry(b"other mode", "d", 0o755),
-        ]
-    )
-    new = Manifest(
-        [
-            Entry(b"link", "l", target=b"new"),
-            Entry(b"now a file", "f", 0o644, 1, "b" * 64),
-            Entry(b"same", "f", 0o644, 1, "a" * 64),
-            Entry(b"other mode", "d", 0o700),
-        ]
-    )
-    keys = [b"gone", b"link\tnew", b"link\told\ttarget", b"now a file", b"now a file\tx", b"other mode"]
-    assert name_differences(compare_manifests(base, new)) == b"".join(key + b"\0" for key in keys)
