@@ -4,8 +4,8 @@
 .NOTPARALLEL:
 
 PY := .venv/bin/python
-# Three beds side by side, also on two cores: while machines boot and time-outs run out in one, the others work.
-PYTEST := $(PY) -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder
+# Four beds side by side, also on two cores: while machines boot and time-outs run out in some, others work.
+PYTEST := $(PY) -m pytest --numprocesses 4 --dist loadgroup --no-loadscope-reorder
 # What keeps both cores busy by itself.
 UNIT := $(PY) -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder --ignore tests/nodes
 

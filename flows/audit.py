@@ -64,7 +64,8 @@ def read_every_file(platform: str, fleet: Target, names: Collection[str]) -> Aud
     facts = gather("read releases", read_code.map(fleet.writers, unmapped(platform), unmapped("none")))
     current = {host: release for host, seen in facts.seen.items() if (release := seen.current_release)}
     wanted = {current[node.name].content for node in nodes if node.name in current}
-    kept = {content: found for content in wanted if (found := load_manifest(work_directory(), content))}
+    known = {content: load_manifest(work_directory(), content) for content in wanted}
+    kept = {content: manifest for content, manifest in known.items() if manifest is not None}
     fetched, lost = fetch_manifests(platform, fleet, current, wanted - set(kept))
     manifests, doubts, asked = kept | fetched, [], []
     for node in nodes:

@@ -150,9 +150,9 @@ def describe_release(
             continue
         if current.content == built.manifest.digest:
             continue
-        base = load_manifest(workdir, current.content) or _fetch_manifest(
-            by_name[host], platform, current.name, current.content, workdir
-        )
+        base = load_manifest(workdir, current.content)
+        if base is None:
+            base = _fetch_manifest(by_name[host], platform, current.name, current.content, workdir)
         if base is not None:
             bases[current.content] = _size_of(compare_manifests(base, built.manifest))
     full = Size(len(built.manifest), built.manifest.size)

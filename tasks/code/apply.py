@@ -60,7 +60,7 @@ def stage_release(
     files, links = tuple(sorted((overlay or {}).items())), tuple(sorted((site_links or {}).items()))
     detail = ""
     for start in (base, None) if part.base else (None,):
-        base_name, change = (part.base or "") if start else "", describe_change(start, manifest)
+        base_name, change = "" if start is None else part.base or "", describe_change(start, manifest)
         with ThreadPoolExecutor(max_workers=1) as beside:
             # Packed here while the node makes its copy.
             packing = beside.submit(make_parcel, plan.release, manifest, start, tree, files, links)

@@ -65,7 +65,7 @@ class Manifest:
         return iter(self._entries)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.written)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Manifest) and self.text == other.text
