@@ -29,10 +29,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
 
 
 def turn(item: pytest.Item) -> int:
-    """Tests without nodes come first; in several processes last, for they are short and even out the end."""
+    """Tests without nodes come first; in several processes those last that are short and even out the end.
+
+    What needs a server and no nodes finds that server empty where it comes first.
+    """
     if HERE in item.path.parents:
         return PARTS.index(part_of_bed(item))
-    return len(PARTS) if IN_PARALLEL else -1
+    is_short = item.get_closest_marker("server") is None
+    return len(PARTS) if IN_PARALLEL and is_short else -1
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
