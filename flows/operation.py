@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import re
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from inspect import get_annotations, signature
 from typing import ParamSpec, TypeVar, cast
 
@@ -39,6 +40,7 @@ def operation(
     def decorate(function: Callable[P, State[R]]) -> Flow[P, State[R]]:
         @wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> State[R]:
+            freeze_imports()
             try:
                 state = function(*args, **kwargs)
                 keep_current(state.data)
@@ -62,6 +64,15 @@ def operation(
         return title_fields(cast("Flow[P, State[R]]", made(run)))
 
     return decorate
+
+
+@cache
+def freeze_imports() -> None:
+    """What a process has in memory before its first run is not walked for cycles any more.
+
+    That is mostly what was imported, half a million objects: 0.15 s each time, in which a run stands still.
+    """
+    gc.freeze()
 
 
 def render_runbook(runbook: str | None) -> str:
