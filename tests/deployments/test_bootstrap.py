@@ -143,7 +143,7 @@ def test_what_is_gone_goes_and_what_others_made_stays(client: SyncPrefectClient)
         assert "remove    automation packmaster: retired" in removed
         assert "remove    lock packmaster-share-long-gone" in removed
         assert not [line for line in removed if "mine" in line or "my" in line]
-        assert {client.read_deployment(copy).name, client.read_deployment(own).name}
+        assert all(client.read_deployment(kept).name for kept in (copy, own))
         assert client.read_automation(mine_too) is not None
         assert client.read_automation(theirs) is not None
         assert client.read_global_concurrency_limit_by_name("my-limit").limit == 3

@@ -96,9 +96,8 @@ def test_the_next_release_is_made_of_it_and_changes_no_other(shop: Shop, docker_
     first = load_manifest(shop.work, one.content)
     assert first is not None
     verify_release(connect(shop.nodes[0]), shop.platform, one.release, first)
-    assert {
-        inode(docker_exec, here(shop, "releases", r, "web/file9.php")) for r in (one.release, two.release)
-    }
+    files = [here(shop, "releases", release, "web/file9.php") for release in (one.release, two.release)]
+    assert inode(docker_exec, files[0]) == inode(docker_exec, files[1])
     # It is there again, of the new release alone, and nothing else is left.
     wait_for_spare(shop, docker_exec, two.release)
     hidden = docker_exec("web1", "find", here(shop), "-maxdepth", "2", "-name", ".[sm]*")
@@ -150,6 +149,19 @@ def test_a_listing_that_somebody_cut_is_not_used(shop: Shop, docker_exec: Exec) 
     )
     (shop.source / "web/file1.php").write_text("two")
     shop.check(shop.deploy(), shop.build())
+
+
+def test_a_manifest_that_somebody_changed_on_a_node_is_not_built_upon(shop: Shop, docker_exec: Exec) -> None:
+    """The next one is made there of it, and everything is sent where that is not what it has to be."""
+    one = shop.deploy()
+    wait_for_spare(shop, docker_exec, one.release)
+    docker_exec("web1", "sed", "-i", "s/^# f 0644 /# f 0755 /", here(shop, "manifests", one.release))
+    (shop.source / "web/file1.php").write_text("two")
+    two = shop.deploy()
+    shop.check(two, shop.build())
+    files = [here(shop, "releases", release, "web/file9.php") for release in (one.release, two.release)]
+    assert inode(docker_exec, files[0]) != inode(docker_exec, files[1])
+    assert not any(facts.leftovers for facts in shop.facts().values())
 
 
 def test_without_one_a_base_that_somebody_changed_is_not_used(shop: Shop, docker_exec: Exec) -> None:
