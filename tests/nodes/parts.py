@@ -10,7 +10,16 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 # The longest first: the processes take these as they come.
-PARTS = ("cluster", "pack", "share", "production", "service", "access", "databases")
+PARTS = ("pack", "cluster", "share", "service", "production", "servers", "access", "databases", "code")
+# By what the names of their modules begin with; the rest is about a cluster.
+SUBJECTS = {
+    "service": ("service", "ui"),
+    "production": ("production",),
+    "servers": ("bed", "fence_filter", "prepare_server", "servers", "sites", "ssh", "web"),
+    "access": ("access",),
+    "databases": ("grants", "own_account", "rotation", "galera"),
+    "code": ("code", "spare"),
+}
 IN_PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
 
 
@@ -51,11 +60,5 @@ def part_of_bed(item: pytest.Item) -> str:
     if "pack_bed" in getattr(item, "fixturenames", ()):
         about_the_share = any(word in item.path.stem for word in ("replication", "failover"))
         return "share" if about_the_share else "pack"
-    if item.path.stem == "test_production":
-        return "production"
-    if item.path.stem in {"test_service", "test_ui"}:
-        return "service"
-    if item.path.stem.startswith("test_access"):
-        return "access"
-    about_accounts = any(word in item.path.stem for word in ("grants", "account", "rotation", "galera"))
-    return "databases" if about_accounts else "cluster"
+    subject = item.path.stem.removeprefix("test_")
+    return next((part for part, words in SUBJECTS.items() if subject.startswith(words)), "cluster")
