@@ -32,7 +32,7 @@ def edit(old: Manifest, new: Manifest) -> bytes:
     return done.stdout
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(manifests, manifests)
 @example(ONE, OTHER)
 @example(MANY, ONE)
