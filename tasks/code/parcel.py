@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from tasks.code.change import Change, describe_change
+from tasks.code.change import describe_change
 from tasks.code.edit import write_edit
 from tasks.code.manifest import Entry, Manifest, digest_of_contents
 from tasks.code.scan import check_relative
@@ -36,7 +36,6 @@ class Parcel:
     of the contents of what was sent.
     """
 
-    change: Change
     structure: str
     difference: str
     contents: str
@@ -93,7 +92,7 @@ def _make(
             _add_link(archive, f"{top}/{check_relative(path)}", target)
     by_rsync = () if inline else theirs
     digests = (manifest.structure, change.structure, digest_of_contents(change.sent))
-    return Parcel(change, *digests, by_rsync, name_for_rsync(by_rsync, tree), packed.getvalue())
+    return Parcel(*digests, by_rsync, name_for_rsync(by_rsync, tree), packed.getvalue())
 
 
 def name_for_rsync(entries: Iterable[Entry], tree: Path) -> tuple[bytes, ...]:
