@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from tasks.errors import AccessDenied, CommandFailed, PlanRefused, Unreachable
+from tasks.errors import AccessDenied, CommandFailed, PlanRefused
 from tasks.fleet import Node, ServerKind
 from tasks.servers import desired_server, plan_server, prepare
 from tasks.servers.apply import apply_plan
@@ -17,7 +17,7 @@ from tasks.servers.facts import read_facts
 from tasks.servers.managed import APACHE_CONF, NGINX_CONF, sudo_rules
 from tasks.servers.plan import ServerPlan
 from tasks.servers.state import PHP, WEB_SERVICE
-from tasks.servers.steps import InstallPackages, WriteFile
+from tasks.servers.steps import WriteFile
 from tasks.ssh import connect, disconnect_all
 from tests.nodes.prepared import KINDS, node_of, prepared
 
@@ -260,44 +260,3 @@ def test_a_wrong_key_is_refused(bed: Any, tmp_path: Path) -> None:
     other = SecretStr((tmp_path / "key").read_text())
     with pytest.raises(AccessDenied, match=r"root@.*was refused"):
         prepare(replace(node_of(bed, "web1"), private_key=other))
-
-
-def test_apt_waits_for_another_apt(ready: tuple[Node, ...], docker_exec: Exec) -> None:
-    hold = (
-        "open F, '>>', '/var/lib/apt/lists/lock'; my $lock = pack('s s l! l! i', 1, 0, 0, 0, 0); "
-        "fcntl(F, 6, $lock) or die $!; sleep 4; unlink '/tmp/held'"
-    )
-    docker_exec("web1", "sh", "-c", 'touch /tmp/held; perl -e "$0" >/dev/null 2>&1 &', hold)
-    apply_plan(ready[0], ServerPlan("web1", (InstallPackages(("rsync",)),)))
-    assert "held" not in docker_exec("web1", "ls", "/tmp")
-
-
-@pytest.mark.timeout(900)
-def test_a_server_on_which_nothing_is_installed(bare: Any, docker_exec: Exec) -> None:
-    """apt is killed in the middle first; from the half-installed server to a ready one, and then nothing."""
-    node = Node(bare.name, bare.address, "nginx", SecretStr(bare.private_key.read_text()), (bare.host_key,))
-    policy = docker_exec("bare1", "cat", "/usr/sbin/policy-rc.d")
-    first = plan_of(node)
-    assert isinstance(first.steps[0], InstallPackages)
-    kill_during_install(node, first, docker_exec)
-    # As if apt had not come to it: what php-common needs, so that it cannot be configured.
-    docker_exec("bare1", "dpkg", "--purge", "--force-depends", "psmisc", check=False)
-    assert prepare(node).changed
-    assert not prepare(node).changed
-    assert docker_exec("bare1", "cat", "/usr/sbin/policy-rc.d") == policy
-
-
-def kill_during_install(node: Node, plan: ServerPlan, docker_exec: Exec) -> None:
-    """Run apt as the step does, and kill -9 all of it while packages are unpacked."""
-    docker_exec(
-        "bare1",
-        "sh",
-        "-c",
-        "( until ls /var/lib/dpkg/info/php*-common.list; do sleep 0.1; done; "
-        "for process in $(grep -l '[i]nstall_packages.sh' /proc/[0-9]*/cmdline); do "
-        "process=${process#/proc/}; kill -9 ${process%/cmdline}; done; "
-        "kill -9 $(pidof apt-get dpkg) ) >/dev/null 2>&1 &",
-    )
-    with pytest.raises((CommandFailed, Unreachable)):
-        apply_plan(node, plan)
-    assert "# packmaster:" in docker_exec("bare1", "cat", "/usr/sbin/policy-rc.d")
