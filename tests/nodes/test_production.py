@@ -293,13 +293,13 @@ def test_the_database_is_restarted_under_a_run(ready: Stack, undisturbed: Counte
 
 
 def test_the_database_comes_back_from_its_backup(ready: Stack, undisturbed: object) -> None:
-    ready.compose("exec", "-T", "backup", "backup", "once")
-    name = ready.inside("backup", "sh", "-c", "ls -t /var/backups/prefect | head -n 1").strip()
+    said = ready.compose("exec", "-T", "backup", "backup", "once")
+    name = said.removeprefix("dumped to /var/backups/prefect/").partition(":")[0]
     before = ready.ask("GET", "/variables/name/packmaster")["value"]
     ready.ask("DELETE", "/variables/name/packmaster")
     apart = ("worker1", "worker2", "services", "api1", "api2")
     ready.compose("stop", "--timeout", "5", *apart)
-    ready.compose("exec", "-T", "backup", "restore", name)
+    assert ready.compose("exec", "-T", "backup", "restore", name) == f"restored /var/backups/prefect/{name}\n"
     ready.compose("exec", "-T", "redis", "forget")
     ready.compose("start", *reversed(apart))
     ready.wait_healthy("api1", "proxy")
@@ -307,6 +307,12 @@ def test_the_database_comes_back_from_its_backup(ready: Stack, undisturbed: obje
     said = ready.packmaster("bootstrap")
     assert "update    automation packmaster: crash zombie runs" in said
     assert said.endswith("\n1 change(s)\n")
+
+
+@pytest.mark.parametrize("command", ["backup once", "restore of-another-day.dump"])
+def test_dumps_and_restores_wait_for_each_other(stack: Stack, command: str) -> None:
+    waits = f"flock /run/lock/dumps timeout 3 {command}; test $? -eq 124"
+    assert stack.inside("backup", "sh", "-c", waits) == ""
 
 
 def test_on_a_docker_pool_a_run_outlives_its_worker(
