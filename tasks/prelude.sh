@@ -47,8 +47,8 @@ say_paths() {
 is_mounted() { awk -v point="$1" '$5 == point { found = 1 } END { exit !found }' /proc/self/mountinfo; }
 
 # POINT SECONDS: what was mounted there last is not any more; else $said tells why. Who opens files again and again
-# holds a mount at most moments and lets it go in between, so this goes on for five seconds. One umount(8) may take
-# SECONDS; one that takes longer counts for eight.
+# holds a mount at most moments and lets it go for a tenth of a second in between: tries come closer together than
+# that, and go on for about five seconds. One umount(8) may take SECONDS; one that takes longer counts for twenty.
 let_go() {
     tries=0
     while is_mounted "$1"; do
@@ -56,11 +56,11 @@ let_go() {
         said=$(timeout -k 2 "$2" umount -c "$1" 2>&1 </dev/null) || status=$?
         case $status in
             0) return 0 ;;
-            124 | 137) tries=$((tries + 8)) ;;
+            124 | 137) tries=$((tries + 20)) ;;
             *) tries=$((tries + 1)) ;;
         esac
-        [ "$tries" -lt 24 ] || return 1
-        sleep 0.2
+        [ "$tries" -lt 60 ] || return 1
+        sleep 0.05
     done
 }
 # POINT: who has something of it open, or stands in it: links of /proc, which can be read while the mount hangs.
