@@ -15,6 +15,7 @@ import httpx
 
 from bench.bed import HOME
 from bench.contender import Failed
+from deployments.certificates import certificates_for
 from deployments.demo_services import SERVER_SETTINGS
 
 START_SECONDS = 180
@@ -31,9 +32,10 @@ class Server:
         self._child: subprocess.Popen[bytes] | None = None
 
     def environment(self) -> dict[str, str]:
-        """What makes a process speak to this server and to no other."""
+        """What makes a process speak to this server and to no other, as a worker's runs do."""
         mine = {"PREFECT_HOME": str(HOME / "prefect"), "PREFECT_API_URL": self.api_url}
-        return {**os.environ, **SERVER_SETTINGS, **mine}
+        certificates = certificates_for(self.api_url, HOME / "prefect")
+        return {**os.environ, **SERVER_SETTINGS, **certificates, **mine}
 
     def start(self) -> None:
         """Start it on an empty database; raises Failed when it does not answer."""

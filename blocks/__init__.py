@@ -1,5 +1,6 @@
 """What exists, as operators register it: one Prefect block type for each thing a person can point at."""
 
+from blocks.inventory_block import Registered
 from blocks.mail import Mail
 from blocks.platform import Platform
 from blocks.servers import DatabaseServer, NfsServer, WebServer
@@ -18,6 +19,7 @@ __all__ = [
     "NfsServer",
     "Pack",
     "Platform",
+    "Registered",
     "Share",
     "Site",
     "SshCredentials",

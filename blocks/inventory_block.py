@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from copy import deepcopy
 from typing import Any, Self, TypeVar
 
@@ -85,21 +85,7 @@ class InventoryBlock(Block):
     @classmethod
     def _read(cls, wanted: dict[str, Any]) -> Iterator[tuple[str, Self]]:
         """The blocks of this type by name. A type that nobody registered yet has none."""
-        asked = {
-            "block_documents": wanted,
-            "block_types": {"slug": {"any_": [cls.get_block_type_slug()]}},
-            "include_secrets": True,
-            "limit": PAGE,
-        }
-        first, more = 0, True
-        with get_client(sync_client=True) as client:
-            while more:
-                answer = client.request("POST", "/block_documents/filter", json={**asked, "offset": first})
-                page = _documents.validate_python(answer.json())
-                yield from (
-                    (str(each.name), _as_loaded(cls, cls._from_block_document(each))) for each in page
-                )
-                first, more = first + PAGE, len(page) == PAGE
+        return ((block.name, _as_loaded(cls, block)) for block in _read_blocks((cls,), wanted))
 
     def register(self) -> bool:
         """It is registered under its name as it is; returns whether that was a change."""
@@ -117,6 +103,36 @@ class InventoryBlock(Block):
         except ValueError as missing:
             if "Unable to find block document" not in str(missing):
                 raise
+
+
+class Registered:
+    """Every block of several types, asked for at once."""
+
+    def __init__(self, *kinds: type[InventoryBlock]) -> None:
+        self._blocks = tuple(_read_blocks(kinds, {}))
+
+    def of(self, kind: type[B]) -> dict[str, B]:
+        """Those of one of the types, by name."""
+        return {block.name: block for block in self._blocks if isinstance(block, kind)}
+
+
+def _read_blocks(kinds: Iterable[type[InventoryBlock]], wanted: dict[str, Any]) -> Iterator[InventoryBlock]:
+    by_slug = {kind.get_block_type_slug(): kind for kind in kinds}
+    asked = {
+        "block_documents": wanted,
+        "block_types": {"slug": {"any_": sorted(by_slug)}},
+        "include_secrets": True,
+        "limit": PAGE,
+    }
+    first, more = 0, True
+    with get_client(sync_client=True) as client:
+        while more:
+            answer = client.request("POST", "/block_documents/filter", json={**asked, "offset": first})
+            page = _documents.validate_python(answer.json())
+            for each in page:
+                kind = by_slug[each.block_type.slug if each.block_type else ""]
+                yield _as_loaded(kind, kind._from_block_document(each))
+            first, more = first + PAGE, len(page) == PAGE
 
 
 def as_field_check(check: Callable[[T], object]) -> Callable[[T], T]:

@@ -18,6 +18,7 @@ import httpx
 
 from blocks import site_block_name
 from deployments.api import Api
+from deployments.certificates import certificates_for
 from deployments.demo_site import say
 from tasks.errors import PackmasterError
 
@@ -120,7 +121,8 @@ class Services:
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             "PACKMASTER_HOME": str(self.state / "controller"),
         }
-        return {**os.environ, **SERVER_SETTINGS, **mine}
+        certificates = certificates_for(self.api_url, self.state / "prefect")
+        return {**os.environ, **SERVER_SETTINGS, **certificates, **mine}
 
     def finds_own_server(self) -> bool:
         """Whether the server that the demo started answers; raises PackmasterError when it is another one."""

@@ -8,6 +8,7 @@ ended.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from contextlib import suppress
@@ -18,6 +19,8 @@ from prefect.logging import get_logger
 from prefect.logging.configuration import setup_logging
 from prefect.settings import get_current_settings
 from prefect.workers.process import ProcessWorker
+
+from deployments.certificates import certificates_for
 
 log = get_logger("worker")
 # How often it looks whether its last run has ended.
@@ -31,10 +34,13 @@ async def serve(pool: str, name: str | None, limit: int, alive: Path | None = No
     `alive` is touched whenever the server was asked, so that its age says whether the worker is well.
     """
     setup_logging()
+    everything = get_current_settings()
+    # Its runs inherit it.
+    os.environ |= certificates_for(everything.api.url or "", everything.home)
     leaving = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, leaving.set)
-    settings = get_current_settings().worker
+    settings = everything.worker
     async with ProcessWorker(
         work_pool_name=pool, name=name, limit=limit, create_pool_if_not_found=False
     ) as worker:

@@ -86,23 +86,25 @@ def refuse_change(
     target, profile or document root: they would be left behind, or be served without their settings.
     """
     registered = Platform.find(check_slug(name, "platform name"))
-    if registered is None or not (sites := list_sites_of(name)):
-        return registered
-    if registered.target.name != target.name:
-        raise PlanRefused(
-            f"platform {name} with its sites is on {registered.target.name}, not on {target.name}",
-            "Deploy the source under another name there",
-        )
+    if registered is None:
+        return None
     compared = {
+        "target": (describe_target(registered.target), describe_target(target)),
         "profile": (registered.profile, profile),
         "document root": (check_docroot(registered.docroot), check_docroot(docroot)),
     }
-    for what, (there, asked) in compared.items():
-        if there != asked:
-            raise PlanRefused(
-                f"platform {name} has the {what} {there or '(the top)'}, on which {sites[0].uri} runs; asked "
-                f"for is {asked or '(the top)'}",
-                "Give what is registered, or run deploy-platform, which takes it from there; or deploy the "
-                "source under another name",
-            )
+    changed = {what: both for what, both in compared.items() if both[0] != both[1]}
+    sites = list_sites_of(name) if changed else ()
+    for what, (there, asked) in changed.items() if sites else ():
+        raise PlanRefused(
+            f"platform {name} has the {what} {there or '(the top)'}, on which {sites[0].uri} runs; asked "
+            f"for is {asked or '(the top)'}",
+            "Give what is registered, or run deploy-platform, which takes it from there; or deploy the "
+            "source under another name",
+        )
     return registered
+
+
+def describe_target(target: Cluster | Pack | WebServer) -> str:
+    """Its kind and name: a cluster and a pack may have the same one."""
+    return f"{target.get_block_type_slug().removeprefix('packmaster-')} {target.name}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blocks import Cluster, Pack, Platform, Site
+from blocks import Cluster, Pack, Platform, Registered, Site
 from flows.registry import list_sites
 from tasks.outcome import Outcome
 
@@ -43,9 +43,10 @@ def platforms_on(target: Cluster | Pack) -> tuple[tuple[Platform, tuple[Site, ..
 
 def others_with(server: str, besides: Cluster | Pack) -> tuple[str, ...]:
     """Every other target that the server serves: clusters, packs, and platforms that are on it alone."""
-    clusters = [c.name for c in Cluster.find_all().values() if server in c.servers]
-    packs = [p.name for p in Pack.find_all().values() if server in {p.master.name, *p.slaves}]
-    alone = [p.name for p in Platform.find_all().values() if p.target.name == server]
+    registered = Registered(Cluster, Pack, Platform)
+    clusters = [c.name for c in registered.of(Cluster).values() if server in c.servers]
+    packs = [p.name for p in registered.of(Pack).values() if server in {p.master.name, *p.slaves}]
+    alone = [p.name for p in registered.of(Platform).values() if p.target.name == server]
     kind = "cluster" if isinstance(besides, Cluster) else "pack"
     named = [f"cluster {name}" for name in clusters] + [f"pack {name}" for name in packs]
     named += [f"platform {name}" for name in alone]

@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar, cast
 
 from prefect import Flow, flow, get_run_logger
 from prefect.client.schemas.objects import State
+from prefect.settings import get_current_settings
 from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -60,6 +61,9 @@ def operation(
             description=render_runbook(runbook),
             flow_run_name=run_name,
             task_runner=ThreadPoolTaskRunner(max_workers=FAN_OUT),  # type: ignore[arg-type]  # invariant
+            # What a run found is in its tables. Unless both are said, Prefect asks the server for them.
+            persist_result=False,
+            result_storage=get_current_settings().results.local_storage_path,
         )
         return title_fields(cast("Flow[P, State[R]]", made(run)))
 

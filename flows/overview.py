@@ -15,7 +15,7 @@ from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCol
 from prefect.client.schemas.objects import ArtifactCollection
 from prefect.client.schemas.sorting import ArtifactCollectionSort
 
-from blocks import Cluster, Pack, Platform, Share, Site, WebServer
+from blocks import Cluster, Pack, Platform, Registered, Share, Site, WebServer
 from flows.publish import artifact_key
 from tasks.liveness import parse_rows
 from tasks.outcome import Outcomes
@@ -39,6 +39,9 @@ KEY = "overview"
 SOURCES = ("deploy {}", "verify {}", "roll {} back")
 # What the nightly runs compare, as they call it in their tables; other runs compare a part of the grants.
 EVERYTHING, ALL_GRANTS, SOME_GRANTS = "everything", "grants of all sites", "drift-grants-of-%"
+NIGHTLY = tuple(
+    artifact_key(kind, name) for kind in ("drift", "outcome") for name in (EVERYTHING, ALL_GRANTS)
+)
 PAGE = 200
 
 log = logging.getLogger(__name__)
@@ -61,34 +64,33 @@ def refresh_quietly() -> None:
 def refresh_overview() -> str:
     """The markdown artifact `overview` shows what is registered and what runs last published; returns it."""
     now = datetime.now(UTC)
-    webs, platforms, packs = WebServer.find_all(), Platform.find_all(), Pack.find_all()
+    registered = Registered(WebServer, Cluster, Pack, Platform, Site)
+    webs, platforms, packs = registered.of(WebServer), registered.of(Platform), registered.of(Pack)
     shares = {pack.share.name for pack in packs.values()}
     keys = [artifact_key(kind, name) for kind in ("share", "standby") for name in shares]
     keys += [artifact_key("outcome", source.format(name)) for source in SOURCES for name in platforms]
-    tables = read_tables(keys)
+    tables = read_tables([*keys, *NIGHTLY])
     groups = [
         Group("cluster", name, tuple(Machine(n, "member", _kind(webs, n)) for n in cluster.servers))
-        for name, cluster in sorted(Cluster.find_all().items())
+        for name, cluster in sorted(registered.of(Cluster).items())
     ]
     groups += [view_pack(name, pack, webs, tables, now) for name, pack in sorted(packs.items())]
     alone = {p.target.name: p.target for p in platforms.values() if isinstance(p.target, WebServer)}
     for name, server in sorted(alone.items()):
         groups.append(Group("server", name, (Machine(name, "member", server.kind),)))
-    sites = sorted(Site.find_all().values(), key=lambda site: site.uri)
+    sites = sorted(registered.of(Site).values(), key=lambda site: site.uri)
     views = [view_platform(name, each, sites, tables) for name, each in sorted(platforms.items())]
-    page = render_page(groups, views, now, find_comparisons())
+    page = render_page(groups, views, now, find_comparisons(tables))
     create_markdown_artifact(key=KEY, markdown=page, description="Clusters, packs, platforms and sites.")
     return page
 
 
-def find_comparisons() -> tuple[Comparison, ...]:
+def find_comparisons(tables: Mapping[str, ArtifactCollection]) -> tuple[Comparison, ...]:
     """What the last nightly runs found to differ, and later runs about a part of the grants."""
-    names = [artifact_key(kind, name) for kind in ("drift", "outcome") for name in (EVERYTHING, ALL_GRANTS)]
-    tables = read_tables(names)
     night, whole = (tables.get(artifact_key("drift", name)) for name in (EVERYTHING, ALL_GRANTS))
     since = _made(whole) if whole is not None else datetime.min.replace(tzinfo=UTC)
     parts = [each for each in read_like(SOME_GRANTS) if _made(each) > since]
-    tables |= read_tables([_outcome_of(each) for each in parts])
+    tables = {**tables, **read_tables([_outcome_of(each) for each in parts])}
     grants = [*([whole] if whole is not None else []), *parts]
     found = [compare(night, tables.get(_outcome_of(night)), by_row=True)] if night is not None else []
     return (*found, *(compare(each, tables.get(_outcome_of(each))) for each in grants))

@@ -24,7 +24,7 @@ from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import flow_run as this_run
 from prefect.states import Cancelled
 
-from blocks import Cluster, Pack, Platform, WebServer
+from blocks import Cluster, Pack, Platform, Registered, WebServer
 from blocks.inventory_block import InventoryBlock
 from tasks.outcome import Outcome
 
@@ -75,15 +75,16 @@ class Report:
 def list_jobs(uid: int, gid: int, *, every_file: bool, dry_run: bool) -> tuple[Job, ...]:
     """A job for every cluster, pack, platform, and server that carries a platform alone."""
     ids = {"uid": uid, "gid": gid, "dry_run": True}
-    platforms = Platform.find_all()
+    registered = Registered(Cluster, Pack, Platform)
+    platforms = registered.of(Platform)
     alone = {p.target.name for p in platforms.values() if isinstance(p.target, WebServer)}
-    groups = [("cluster", name, found.servers) for name, found in Cluster.find_all().items()]
+    groups = [("cluster", name, found.servers) for name, found in registered.of(Cluster).items()]
     groups += [("server", name, [name]) for name in alone]
     jobs = [
         Job(kind, name, "prepare-server", {"servers": list(servers), **ids})
         for kind, name, servers in sorted(groups, key=lambda group: group[:2])
     ]
-    for name, pack in sorted(Pack.find_all().items()):
+    for name, pack in sorted(registered.of(Pack).items()):
         jobs.append(Job("pack", name, "provision-pack", {"pack": refer_to(pack), **ids}))
     for name, platform in sorted(platforms.items()):
         repairs = platform.on_drift == "repair" and not dry_run

@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import certifi
 import pytest
 from hypothesis import settings
+
+from deployments.certificates import certificates_for
 
 # Half of Hypothesis's own number, for there are many properties; a slow machine is no failure.
 settings.register_profile("packmaster", max_examples=50, deadline=None)
@@ -47,11 +48,7 @@ for variable in [name for name in os.environ if name.startswith("PREFECT_")]:
 os.environ["PREFECT_HOME"] = HOME.name
 os.environ["PREFECT_API_URL"] = API_URL
 os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
-# Nothing here speaks TLS, and reading the whole certificate store costs each of hundreds of clients 50 ms.
-ONE_CERTIFICATE = Path(HOME.name) / "one.pem"
-CERTIFICATE_END = "-----END CERTIFICATE-----\n"
-ONE_CERTIFICATE.write_text(Path(certifi.where()).read_text().partition(CERTIFICATE_END)[0] + CERTIFICATE_END)
-os.environ["PREFECT_API_SSL_CERT_FILE"] = str(ONE_CERTIFICATE)
+os.environ |= certificates_for(API_URL, Path(HOME.name))
 
 SERVER_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -19,6 +19,7 @@ from blocks import (
     NfsServer,
     Pack,
     Platform,
+    Registered,
     Share,
     Site,
     SshCredentials,
@@ -162,6 +163,15 @@ def test_what_was_asked_for_is_read_at_once_and_what_is_not_there_is_left_out(fl
     assert found["blk-web1"].credentials.private_key.get_secret_value() == KEY
     assert WebServer.find_named([]) == {}
     assert {"blk-web1", "blk-web2"} <= set(WebServer.find_all())
+
+
+def test_blocks_of_several_types_are_read_at_once(fleet: str) -> None:
+    registered = Registered(WebServer, Cluster, Platform)
+    assert {"blk-web1", "blk-web2"} <= set(registered.of(WebServer))
+    assert registered.of(Cluster)["blk-cluster"].servers == ["blk-web1", "blk-web2"]
+    assert registered.of(Platform)["blk-platform"].target.name == "blk-cluster"
+    assert registered.of(Site) == {}, "these were not asked for"
+    assert registered.of(WebServer) == WebServer.find_all()
 
 
 def test_nobody_is_told_that_a_block_was_read(fleet: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from blocks import Cluster, Platform, Site, site_block_name
+from blocks import Cluster, Platform, Site, WebServer, site_block_name
 from flows.create_platform import create_platform, refuse_change
 from flows.registry import refuse_taken_names
 from tasks.errors import PlanRefused
@@ -55,6 +55,17 @@ def test_a_platform_with_sites_stays_what_they_run_on(
         refuse_change(BLOG, cluster, **change)
     assert URI in str(refused.value)
     assert "run deploy-platform" in str(refused.value)
+
+
+def test_a_platform_with_sites_stays_where_they_are(cluster: Cluster) -> None:
+    elsewhere = Cluster(servers=cluster.servers)
+    elsewhere.take_name("registry-other")
+    # It may have the name of the cluster, and is another target all the same.
+    server = WebServer.get(cluster.servers[0], "a test")
+    server.take_name(cluster.name)
+    for target, asked in ((elsewhere, "cluster registry-other"), (server, "web-server registry-web")):
+        with pytest.raises(PlanRefused, match=f"the target cluster registry-web, .* asked for is {asked}"):
+            refuse_change(BLOG, target, "wordpress", "web")
 
 
 def test_a_platform_without_sites_may_become_another(cluster: Cluster) -> None:
