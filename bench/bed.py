@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from bench import disk
 from bench.tree import NODE_DIGEST
 from tasks.fleet import Node
 from tasks.servers import prepare
@@ -22,6 +23,7 @@ HOME = ROOT / ".packmaster" / "bench"
 PROJECT = "packmaster-bench"
 NET = os.environ.get("PACKMASTER_BENCH_NET", "10.213.35")
 STATE = HOME / "bed"
+DISK = STATE / "disk"
 NODES_KNOWN = 8
 BED_SECONDS = 900
 NODE_SECONDS = 300.0
@@ -97,7 +99,9 @@ class Bed:
 
 def start(count: int) -> Bed:
     """Bring the first `count` nodes up and prepare them as a fleet's servers are."""
+    stop()
     STATE.mkdir(parents=True, exist_ok=True)
+    disk.mount(DISK)
     run_nodes("up", *_names(count))
     bed = describe(count)
     with ThreadPoolExecutor(count) as pool:
@@ -122,6 +126,7 @@ def stop() -> None:
     """Remove the nodes and nothing else."""
     disconnect_all()
     run_nodes("down")
+    disk.unmount(DISK)
 
 
 def run_nodes(*argv: str, project: str = PROJECT, net: str = NET, state: Path = STATE) -> None:
