@@ -35,6 +35,7 @@ PROGRAMS: Mapping[str, tuple[str, tuple[int, ...], str]] = {
     "ssh": ("-V", (8, 0), "openssh-client"),
     "ssh-keyscan": ("", (), "openssh-client"),
     "rsync": ("--version", (3, 1), "rsync"),
+    "tar": ("--version", (1, 29), "tar"),
     "git": ("--version", (2, 20), "git"),
 }
 

@@ -2,8 +2,8 @@
 
 Staging is three round trips: take a hard-linked copy of the current release (the spare one, see spare.py, or
 one made now with `cp -al`: five times faster on a node than rsync with --link-dest, and right even if a file
-changed without changing its size and time) without what changes, bring what changed with rsync, check
-everything and give it its name.
+changed without changing its size and time) without what changes, bring what changed (with rsync where a part
+of it may be there), check everything and give it its name.
 """
 
 from __future__ import annotations
@@ -12,22 +12,27 @@ import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 from tasks.code.change import Change, describe_change
 from tasks.code.facts import check_release, platform_directory
 from tasks.code.listing import Difference, compare_listing, parse_listing
 from tasks.code.manifest import Manifest, digest_of_contents
+from tasks.code.openssh import Progress
 from tasks.code.parcel import Parcel, make_parcel
 from tasks.code.release import ReleasePlan
-from tasks.code.rsync import Progress, transfer
+from tasks.code.rsync import transfer
 from tasks.code.scripts import DISCARD, FINISH, PREPARE, PRUNE, READ_LISTING, REMOVE_PLATFORM, SWITCH, VERIFY
 from tasks.code.spare import MAKE_SPARE, SPARE_AFTER_SECONDS
+from tasks.code.stream import send_files
 from tasks.errors import CommandFailed, Drift, PlanRefused
 from tasks.outcome import Outcome
 from tasks.result import Result
 from tasks.ssh import Ssh
 
 log = logging.getLogger(__name__)
+
+Prepared = Literal["prepared", "resumed"]
 
 STAGE_SECONDS = 600.0
 SWITCH_SECONDS = 20.0
@@ -64,19 +69,20 @@ def stage_release(
         with ThreadPoolExecutor(max_workers=1) as beside:
             # Packed here while the node makes its copy.
             packing = beside.submit(make_parcel, plan.release, manifest, start, tree, files, links)
-            usable = _prepare(ssh, plan, base_name, change)
+            prepared = _prepare(ssh, plan, base_name, change)
             parcel = packing.result()
-        if usable and _send(ssh, plan, base_name, parcel, manifest, tree, on_progress):
+        if prepared and _send(ssh, plan, base_name, parcel, manifest, tree, on_progress, prepared):
             break
         detail = f"{part.base} was changed on the node and is not used; "
     detail += f"{plan.release}: {len(change.sent)} entries, {change.size:,} bytes sent"
     return Outcome(ssh.node.name, "stage", changed=True, detail=detail)
 
 
-def _prepare(ssh: Ssh, plan: ReleasePlan, base: str, change: Change) -> bool:
-    """There is a staging directory: a copy of the base without what goes, or, without a base, an empty one.
+def _prepare(ssh: Ssh, plan: ReleasePlan, base: str, change: Change) -> Prepared | None:
+    """There is a staging directory: a copy of the base without what goes, or, without a base, an empty
+    one; or that of a run that was cut off, with a part of what is to be sent.
 
-    False when somebody has changed the base.
+    None when somebody has changed the base.
     """
     prepared = ssh.run_script(
         PREPARE,
@@ -86,10 +92,10 @@ def _prepare(ssh: Ssh, plan: ReleasePlan, base: str, change: Change) -> bool:
         check=False,
     )
     if base and prepared.status == BASE_CHANGED:
-        return False
+        return None
     if not prepared.ok:
         raise _explain(prepared, f"cannot prepare .staging-{plan.release}")
-    return True
+    return "resumed" if prepared.text.strip() == "resumed" else "prepared"
 
 
 def _send(
@@ -100,12 +106,15 @@ def _send(
     manifest: Manifest,
     tree: Path,
     on_progress: Progress | None,
+    prepared: Prepared,
 ) -> bool:
     """The staging directory has what it lacked, and is the release; False as _finish says it."""
-    if parcel.by_rsync:
-        inside = f"{platform_directory(plan.platform)}/releases/.staging-{plan.release}"
-        size = sum(entry.size for entry in parcel.by_rsync)
+    inside = f"{platform_directory(plan.platform)}/releases/.staging-{plan.release}"
+    if parcel.apart and prepared == "resumed":
+        size = sum(entry.size for entry in parcel.apart)
         transfer(ssh.node, tree, parcel.names, inside, size=size, on_progress=on_progress)
+    elif parcel.apart:
+        send_files(ssh.node, tree, parcel.apart, inside, on_progress=on_progress)
     return _finish(ssh, plan, base, parcel, manifest)
 
 

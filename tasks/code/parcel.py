@@ -19,7 +19,7 @@ from tasks.errors import PlanRefused
 from tasks.fleet import SITES
 
 # Up to here it is quicker to send the files with the manifest, over the connection that is open already,
-# than to log in again for rsync: eight logins cost a controller as much as rsync's whole work.
+# than to log in again: eight logins cost a controller as much as rsync's whole work.
 INLINE_BYTES = 4 * 1024 * 1024
 _making = threading.Lock()
 
@@ -29,9 +29,9 @@ Links = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """The way from one release to the next: `by_rsync` is transferred, `payload` is unpacked beside it.
+    """The way from one release to the next: `apart` is transferred, `payload` is unpacked beside it.
 
-    `names` are how rsync is told of `by_rsync`. `structure`, `difference` and `contents` are what a node has
+    `names` are how rsync is told of `apart`. `structure`, `difference` and `contents` are what a node has
     to find afterwards: the digests of the whole release's structure, of its difference from the base's, and
     of the contents of what was sent.
     """
@@ -39,7 +39,7 @@ class Parcel:
     structure: str
     difference: str
     contents: str
-    by_rsync: tuple[Entry, ...]
+    apart: tuple[Entry, ...] = field(repr=False)
     names: tuple[bytes, ...] = field(repr=False)
     payload: bytes = field(repr=False)
 
@@ -90,9 +90,9 @@ def _make(
             if not target.startswith(f"{SITES}/") or ".." in target.split("/"):
                 raise PlanRefused(f"{target!a} is no data directory of a site", f"They are under {SITES}")
             _add_link(archive, f"{top}/{check_relative(path)}", target)
-    by_rsync = () if inline else theirs
+    apart = () if inline else theirs
     digests = (manifest.structure, change.structure, digest_of_contents(change.sent))
-    return Parcel(*digests, by_rsync, name_for_rsync(by_rsync, tree), packed.getvalue())
+    return Parcel(*digests, apart, name_for_rsync(apart, tree), packed.getvalue())
 
 
 def name_for_rsync(entries: Iterable[Entry], tree: Path) -> tuple[bytes, ...]:

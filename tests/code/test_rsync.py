@@ -6,6 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from tasks.code import rsync
+from tasks.code.openssh import ssh_command
 from tasks.code.rsync import build_command, explain_failure
 from tasks.errors import AccessDenied, CommandFailed, PackmasterError, Unreachable
 from tasks.fleet import Node
@@ -44,9 +45,8 @@ def test_exit_statuses(status: int, said: str, kind: type[PackmasterError], word
 
 
 def test_no_secret_and_no_deletion_in_the_command() -> None:
-    argv = build_command(
-        NODE, Path("/srv/code"), "/var/aegir/x", key="/proc/1/fd/3", known_hosts="/proc/1/fd/4"
-    )
+    ssh = ssh_command(NODE, key="/proc/1/fd/3", known_hosts="/proc/1/fd/4")
+    argv = build_command(NODE, Path("/srv/code"), "/var/aegir/x", ssh)
     line = " ".join(argv)
     assert "s3cret" not in line
     assert "delete" not in line
@@ -58,11 +58,11 @@ def test_no_secret_and_no_deletion_in_the_command() -> None:
 
 def test_ipv6_addresses_are_bracketed() -> None:
     six = Node("w1", "2001:db8::1", "nginx", SecretStr(""), ())
-    assert build_command(six, Path("/s"), "/d", key="k", known_hosts="h")[-1] == "aegir@[2001:db8::1]:/d/"
+    assert build_command(six, Path("/s"), "/d", ["ssh"])[-1] == "aegir@[2001:db8::1]:/d/"
 
 
 def test_progress_is_the_newest_complete_line() -> None:
     seen: list[tuple[int, int]] = []
-    rsync._report(b"\r  1000   5%    1.00MB/s    0:00:01 \r      2048  10%  9MB/s", lambda *p: seen.append(p))
-    rsync._report(b"nothing", lambda *p: seen.append(p))
+    rsync._report(lambda *p: seen.append(p), b"\r  1000   5%    1.00MB/s    0:00:01 \r      2048  10%  9MB/s")
+    rsync._report(lambda *p: seen.append(p), b"nothing")
     assert seen == [(10, 2048)]

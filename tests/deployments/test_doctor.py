@@ -28,6 +28,8 @@ def ask(*options: str) -> tuple[int, str]:
         (None, (3, 1), "missing"),
         ("rsync  version 3.2.7  protocol version 31", (3, 1), "ok"),
         ("rsync  version 2.6.9  protocol version 29", (3, 1), "missing"),
+        ("tar (GNU tar) 1.34\nCopyright (C) 2021 Free Software Foundation", (1, 29), "ok"),
+        ("tar (GNU tar) 1.28", (1, 29), "missing"),
         ("OpenSSH_9.2p1 Debian-2, OpenSSL 3.0.11", (8, 0), "ok"),
         ("a fork without a number", (3, 1), "ok"),
     ],
@@ -39,7 +41,8 @@ def test_a_program_is_there_and_new_enough(said: str | None, needed: tuple[int, 
 
 
 def test_this_machine_is_looked_at() -> None:
-    assert {finding.what for finding in examine_machine()} == {"python", "ssh", "ssh-keyscan", "rsync", "git"}
+    programs = {"ssh", "ssh-keyscan", "rsync", "tar", "git"}
+    assert {finding.what for finding in examine_machine()} == {"python", *programs}
     code, said = ask("--machine-only")
     assert code == ("missing " in said)
 
@@ -49,7 +52,7 @@ def test_a_machine_without_programs_is_told_what_to_install(monkeypatch: pytest.
     code, said = ask("--machine-only")
     assert code == 1
     assert "apt-get install rsync" in said
-    assert "4 thing(s) missing" in said
+    assert "5 thing(s) missing" in said
 
 
 def test_versions_that_differ_are_a_note_and_those_that_differ_much_are_not() -> None:

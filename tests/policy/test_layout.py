@@ -20,7 +20,7 @@ MAY_READ_SECRETS = frozenset(
     {
         "blocks/mail.py",  # the login at the mail server
         "tasks/handshake.py",  # the login
-        "tasks/code/rsync.py",  # the same login, for rsync's ssh
+        "tasks/code/openssh.py",  # the same login, for ssh(1)
         "tasks/grants/apply.py",  # the account's password, as an argument of the driver
         "tasks/grants/compare.py",  # is what is stored of a password that of the one that is wanted?
         "tasks/grants/connection.py",  # the database's admin and the site's own login
