@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
@@ -110,8 +111,13 @@ def explain_failure(
 ) -> PackmasterError | None:
     """The error that the status of either end, and what it said, stand for; None when both did well.
 
-    Only Unreachable is worth another attempt. Where the node's end failed, ours only lost its reader.
+    Only Unreachable is worth another attempt. Where the node's end failed, ours has only lost its reader.
     """
+    if packed not in {0, -signal.SIGPIPE}:
+        # What it told of its progress is not what went wrong.
+        said_here = b"\n".join(line for line in ours.splitlines() if not _WRITTEN.fullmatch(line))
+        failed = Result("controller", ("tar",), abs(packed), b"", said_here, 0.0)
+        return CommandFailed(failed, "the source changed while it was copied, or cannot be read: run again")
     if unpacked:
         failed = Result(host, ("tar",), unpacked, b"", theirs, 0.0)
         if error := explain_login(failed):
@@ -120,11 +126,6 @@ def explain_failure(
             said = failed.error_text.splitlines()[:1] or ["no message"]
             return Unreachable(host, f"the transfer broke off (ssh status {unpacked}: {said[0]})")
         return CommandFailed(failed, "writing on the node failed")
-    if packed:
-        # What it told of its progress is not what went wrong.
-        said_here = b"\n".join(line for line in ours.splitlines() if not _WRITTEN.fullmatch(line))
-        failed = Result("controller", ("tar",), abs(packed), b"", said_here, 0.0)
-        return CommandFailed(failed, "the source changed while it was copied, or cannot be read: run again")
     return None
 
 

@@ -106,6 +106,7 @@ def test_it_tells_how_far_it_is(tmp_path: Path) -> None:
         (-13, "", 2, "tar: ./a: Cannot write: No space left on device", CommandFailed, "disk is full"),
         (-13, "", 2, "tar: ./a: Cannot open: Permission denied", CommandFailed, "writing on the node failed"),
         (1, "tar: 16\ntar: ./a: file changed as we read it", 0, "", CommandFailed, "changed as we read it"),
+        (-9, "", 2, "tar: Unexpected EOF in archive", CommandFailed, "on controller"),
         (2, "tar: ./a: Cannot stat: No such file or directory", 0, "", CommandFailed, "run again"),
     ],
 )
