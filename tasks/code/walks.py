@@ -25,4 +25,5 @@ LISTING = (
 )
 
 # From records of LISTING to those of STRUCTURE, also where comm(1) put a tab before those of its second file.
-AS_STRUCTURE = r"sed -z -E 's/^(\t?f [0-7]+ [0-9]+) [^\t]*\t/\1\t/; s/^(\t?d [0-7]+) [^\t]*\t/\1\t/'"
+# What matches first is in front of the path. Without groups, for with them sed takes five times as long.
+AS_STRUCTURE = r"sed -z '/^\t\{0,1\}f/ s/ [-0-9.]* [0-9]* [0-9]*\t/\t/; /^\t\{0,1\}d/ s/ [0-9]* [0-9]*\t/\t/'"
