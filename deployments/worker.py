@@ -34,25 +34,24 @@ async def serve(pool: str, name: str | None, limit: int, alive: Path | None = No
     `alive` is touched whenever the server was asked, so that its age says whether the worker is well.
     """
     setup_logging()
-    everything = get_current_settings()
+    settings = get_current_settings()
     # Its runs inherit it.
-    os.environ |= certificates_for(everything.api.url or "", everything.home)
+    os.environ |= certificates_for(settings.api.url or "", settings.home)
     leaving = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, leaving.set)
-    settings = everything.worker
     async with ProcessWorker(
         work_pool_name=pool, name=name, limit=limit, create_pool_if_not_found=False
     ) as worker:
         log.info("worker %s takes runs of the pool %s", worker.name, pool)
         heard = time.monotonic()
         while not leaving.is_set() or worker.limiter.borrowed_tokens:
-            if time.monotonic() - heard > settings.heartbeat_seconds:
+            if time.monotonic() - heard > settings.worker.heartbeat_seconds:
                 heard = time.monotonic()
                 await ask_again(worker, alive, sync=True)
             if not leaving.is_set():
                 await ask_again(worker, alive, sync=False)
-            pause = LEAVING_SECONDS if leaving.is_set() else settings.query_seconds
+            pause = LEAVING_SECONDS if leaving.is_set() else settings.worker.query_seconds
             await rest(leaving, pause, worker)
     log.info("worker %s has left", worker.name)
 

@@ -18,8 +18,8 @@ from tasks.code.change import Change, describe_change
 from tasks.code.facts import check_release, platform_directory
 from tasks.code.listing import Difference, compare_listing, parse_listing
 from tasks.code.manifest import Manifest, digest_of_contents
-from tasks.code.openssh import Progress
 from tasks.code.parcel import Parcel, make_parcel
+from tasks.code.programs import Progress
 from tasks.code.release import ReleasePlan
 from tasks.code.rsync import transfer
 from tasks.code.scripts import DISCARD, FINISH, PREPARE, PRUNE, READ_LISTING, REMOVE_PLATFORM, SWITCH, VERIFY

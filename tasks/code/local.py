@@ -21,9 +21,8 @@ def run_local(
     waiting_for: str,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    stdin: bytes | None = None,
 ) -> Result:
-    """Run `argv`, with `stdin` to read, and return its Result, whatever its status.
+    """Run `argv` and return its Result, whatever its status.
 
     After `timeout` seconds its whole process group is killed and Unreachable(`waiting_for`) is raised: what
     we run here waits for somebody else's server.
@@ -33,13 +32,13 @@ def run_local(
         argv,
         cwd=cwd,
         env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
-        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
     try:
-        out, err = child.communicate(stdin, timeout=timeout)
+        out, err = child.communicate(timeout=timeout)
     except subprocess.TimeoutExpired as late:
         raise Unreachable(waiting_for, f"`{argv[0]}` did not finish in {timeout:.0f} s") from late
     finally:

@@ -1,4 +1,4 @@
-"""OpenSSH for bulk data, which it moves several times faster than a Python transport: login and processes.
+"""The login of OpenSSH, which moves bulk data several times faster than a Python transport.
 
 The key and the pinned host keys are handed over in memory (memfd), so neither ever is on disk or in an
 argument list.
@@ -7,30 +7,12 @@ argument list.
 from __future__ import annotations
 
 import os
-import selectors
-import shutil
-import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import IO
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tasks.errors import AccessDenied, CommandFailed, PackmasterError
 from tasks.fleet import Node
 from tasks.result import Result
-
-# The wall clock that ends a transfer: the network is watched, but not a file system that hangs.
-FLOOR_SECONDS = 600.0
-SLOWEST_BYTES_PER_SECOND = 256 * 1024
-# Not more, for what all pipes of a user may hold together is limited (pipe(7)).
-PIPE_BYTES = 256 * 1024
-KEPT_BYTES = 16 * 1024
-READ_SECONDS = 0.1
-
-Progress = Callable[[int, int], None]
-Pipe = IO[bytes]
-Reader = Callable[[bytes], None]
 
 
 @contextmanager
@@ -60,70 +42,6 @@ def ssh_command(node: Node, *, key: str, known_hosts: str) -> list[str]:
     }
     words = ["ssh", "-F", "none", "-T", "-x", "-p", str(node.port)]
     return [*words, *(f"-o {name}={value}" for name, value in options.items())]
-
-
-def deadline_for(size: int) -> float:
-    """The seconds in which so many bytes must have gone."""
-    return FLOOR_SECONDS + size / SLOWEST_BYTES_PER_SECOND
-
-
-def start(argv: list[str], *, stdin: int | Pipe, stdout: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
-    """Start a program with large pipes, that ends when we do, in a process group of its own."""
-    return subprocess.Popen(
-        [*_dies_with_us(), *argv],
-        stdin=stdin,
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "LC_ALL": "C"},
-        start_new_session=True,
-        pipesize=PIPE_BYTES,
-    )
-
-
-def outputs(child: subprocess.Popen[bytes]) -> tuple[Pipe, Pipe]:
-    """What it prints, and what it says of errors; both are pipes."""
-    assert child.stdout is not None  # noqa: S101 - for the type checker
-    assert child.stderr is not None  # noqa: S101
-    return child.stdout, child.stderr
-
-
-def read_to_the_end(readers: Mapping[Pipe, Reader | None], ends: float) -> list[bytes]:
-    """The last of what each pipe gave until it was closed; its reader is handed that whenever there is more.
-
-    What prints a line for every file would cost more to be read at once than the transfer: so the pipes are
-    large, and are emptied the more rarely the longer it takes, every READ_SECONDS in the end. Raises
-    TimeoutError when the monotonic clock reaches `ends`.
-    """
-    began, kept = time.monotonic(), dict.fromkeys(readers, b"")
-    with selectors.DefaultSelector() as selector:
-        for pipe in readers:
-            selector.register(pipe, selectors.EVENT_READ)
-        while selector.get_map():
-            ready = selector.select(timeout=max(ends - time.monotonic(), 0))
-            if not ready:
-                raise TimeoutError
-            for pipe in [each for each in readers if any(item.fileobj is each for item, _ in ready)]:
-                data = os.read(pipe.fileno(), PIPE_BYTES)
-                if not data:
-                    selector.unregister(pipe)
-                kept[pipe] = (kept[pipe] + data)[-KEPT_BYTES:]
-                if (hand := readers[pipe]) and data:
-                    hand(kept[pipe])
-            time.sleep(min((time.monotonic() - began) / 20, READ_SECONDS))
-    return list(kept.values())
-
-
-def end(child: subprocess.Popen[bytes]) -> None:
-    """Leave nothing running: some have an ssh beneath them, so the whole group goes; bounded in any case."""
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    try:
-        child.wait(timeout=2)
-    except subprocess.TimeoutExpired:
-        return
-    for pipe in (child.stdout, child.stderr):
-        if pipe is not None:
-            pipe.close()
 
 
 def explain_login(result: Result) -> PackmasterError | None:
@@ -159,12 +77,6 @@ def in_memory(content: bytes) -> Iterator[int]:
 def name_of(handle: int) -> str:
     """Where our children can open what is only in our memory."""
     return f"/proc/{os.getpid()}/fd/{handle}"
-
-
-def _dies_with_us() -> Iterator[str]:
-    """Without this a killed controller would leave a transfer behind that races with the next run's."""
-    if shutil.which("setpriv"):
-        yield from ("setpriv", "--pdeathsig", "TERM", "--")
 
 
 def _known_hosts(node: Node) -> bytes:

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from tasks.code.openssh import (
-    Progress,
-    deadline_for,
-    end,
-    explain_login,
-    in_memory,
-    login_to,
-    outputs,
-    read_to_the_end,
-    start,
-)
+from tasks.code.openssh import explain_login, in_memory, login_to
+from tasks.code.programs import Program, Progress, deadline_for, run_together
 from tasks.errors import CommandFailed, PackmasterError, Unreachable
 from tasks.fleet import Node
 from tasks.result import Result
@@ -56,9 +46,14 @@ def transfer(
     was cut short is resumed by the next call. `size` (bytes) sets the bound. `on_progress` is called with
     percent and bytes. Raises Unreachable, AccessDenied and CommandFailed.
     """
+    started = time.monotonic()
+    report = partial(_report, on_progress) if on_progress else None
     with login_to(node) as ssh, in_memory(b"".join(b"./%s\0" % name for name in names)) as listed:
-        argv = build_command(node, source, destination, ssh)
-        result = _run(node, argv, listed, deadline_for(size), on_progress)
+        rsync = Program(build_command(node, source, destination, ssh), on_output=report)
+        (ended,) = run_together([rsync], stdin=listed, seconds=deadline_for(size), host=node.name)
+    # Negative is a signal; rsync's own number for that is 20.
+    status = 20 if ended.status < 0 else ended.status
+    result = Result(node.name, ("rsync",), status, ended.printed, ended.said, time.monotonic() - started)
     if not result.ok:
         raise explain_failure(result)
     return result
@@ -95,22 +90,6 @@ def explain_failure(result: Result) -> PackmasterError:
         last = said.splitlines()[:1] or ["no message"]
         return Unreachable(host, f"the transfer broke off (rsync status {status}: {last[0]})")
     return CommandFailed(result, MEANINGS.get(status, "rsync failed"))
-
-
-def _run(node: Node, argv: list[str], listed: int, seconds: float, on_progress: Progress | None) -> Result:
-    started = time.monotonic()
-    child = start(argv, stdin=listed)
-    printed, said = outputs(child)
-    report = partial(_report, on_progress) if on_progress else None
-    try:
-        out, err = read_to_the_end({printed: report, said: None}, started + seconds)
-        status = child.wait(timeout=max(started + seconds - time.monotonic(), 1))
-    except (TimeoutError, subprocess.TimeoutExpired) as late:
-        raise Unreachable(node.name, f"the transfer did not finish in {seconds:.0f} s") from late
-    finally:
-        end(child)
-    # Negative is a signal; rsync's own number for that is 20.
-    return Result(node.name, ("rsync",), 20 if status < 0 else status, out, err, time.monotonic() - started)
 
 
 def _report(on_progress: Progress, printed: bytes) -> None:

@@ -10,25 +10,13 @@ from __future__ import annotations
 import re
 import shlex
 import signal
-import subprocess
-import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 from tasks.code.manifest import Entry
-from tasks.code.openssh import (
-    Progress,
-    Reader,
-    deadline_for,
-    end,
-    explain_login,
-    in_memory,
-    login_to,
-    outputs,
-    read_to_the_end,
-    start,
-)
+from tasks.code.openssh import explain_login, in_memory, login_to
+from tasks.code.programs import Ended, Program, Progress, deadline_for, run_together
 from tasks.errors import CommandFailed, PackmasterError, Unreachable
 from tasks.fleet import Node
 from tasks.result import Result
@@ -58,32 +46,13 @@ def send_files(
     size = sum(entry.size for entry in entries)
     report = partial(_report, on_progress, size, _size_of_archive(entries)) if on_progress else None
     with login_to(node) as ssh, in_memory(b"".join(b"./%s\0" % each.path for each in entries)) as listed:
-        words = [*ssh, f"{node.user}@{node.address}", unpack_command(destination)]
-        _run(node.name, pack_command(source), listed, words, deadline_for(size), report)
+        pack = Program(pack_command(source), on_error=report)
+        unpack = Program([*ssh, f"{node.user}@{node.address}", unpack_command(destination)])
+        both = run_together([pack, unpack], stdin=listed, seconds=deadline_for(size), host=node.name)
+    if failure := explain_failure(node.name, *both):
+        raise failure
     if on_progress:
         on_progress(100, size)
-
-
-def _run(
-    host: str, pack: list[str], listed: int, unpack: list[str], seconds: float, report: Reader | None
-) -> None:
-    ends = time.monotonic() + seconds
-    packing = start(pack, stdin=listed)
-    archive, here = outputs(packing)
-    sending = start(unpack, stdin=archive)
-    answer, there = outputs(sending)
-    # Without this, the end of the one who sends would not reach the one who packs.
-    archive.close()
-    try:
-        ours, theirs, _ = read_to_the_end({here: report, there: None, answer: None}, ends)
-        packed, unpacked = (c.wait(timeout=max(ends - time.monotonic(), 1)) for c in (packing, sending))
-    except (TimeoutError, subprocess.TimeoutExpired) as late:
-        raise Unreachable(host, f"the transfer did not finish in {seconds:.0f} s") from late
-    finally:
-        end(sending)
-        end(packing)
-    if failure := explain_failure(host, packed, ours, unpacked, theirs):
-        raise failure
 
 
 def pack_command(source: Path) -> list[str]:
@@ -106,27 +75,25 @@ def unpack_command(destination: str) -> str:
     return f"cd {shlex.quote(destination)} && umask 022 && LC_ALL=C exec timeout -k 2 86400 {tar}"
 
 
-def explain_failure(
-    host: str, packed: int, ours: bytes, unpacked: int, theirs: bytes
-) -> PackmasterError | None:
-    """The error that the status of either end, and what it said, stand for; None when both did well.
+def explain_failure(host: str, packed: Ended, unpacked: Ended) -> PackmasterError | None:
+    """The error that the ends of both tars stand for; None when both did well.
 
     Only Unreachable is worth another attempt. Where the node's end failed, ours has only lost its reader.
     """
-    if packed not in {0, -signal.SIGPIPE}:
+    if packed.status not in {0, -signal.SIGPIPE}:
         # What it told of its progress is not what went wrong.
-        said_here = b"\n".join(line for line in ours.splitlines() if not _WRITTEN.fullmatch(line))
-        failed = Result("controller", ("tar",), abs(packed), b"", said_here, 0.0)
+        said = b"\n".join(line for line in packed.said.splitlines() if not _WRITTEN.fullmatch(line))
+        failed = Result("controller", ("tar",), abs(packed.status), b"", said, 0.0)
         return CommandFailed(failed, "the source changed while it was copied, or cannot be read: run again")
-    if unpacked:
-        failed = Result(host, ("tar",), unpacked, b"", theirs, 0.0)
-        if error := explain_login(failed):
-            return error
-        if unpacked < 0 or unpacked in {LATE, CUT_OFF}:
-            said = failed.error_text.splitlines()[:1] or ["no message"]
-            return Unreachable(host, f"the transfer broke off (ssh status {unpacked}: {said[0]})")
-        return CommandFailed(failed, "writing on the node failed")
-    return None
+    if not unpacked.status:
+        return None
+    failed = Result(host, ("tar",), unpacked.status, unpacked.printed, unpacked.said, 0.0)
+    if error := explain_login(failed):
+        return error
+    if unpacked.status < 0 or unpacked.status in {LATE, CUT_OFF}:
+        first = failed.error_text.splitlines()[:1] or ["no message"]
+        return Unreachable(host, f"the transfer broke off (ssh status {unpacked.status}: {first[0]})")
+    return CommandFailed(failed, "writing on the node failed")
 
 
 def _size_of_archive(entries: Iterable[Entry]) -> int:

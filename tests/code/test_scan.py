@@ -10,6 +10,7 @@ import pytest
 from tasks.code import scan
 from tasks.code.scan import check_link, check_relative, scan_tree
 from tasks.errors import PlanRefused
+from tests.odd_names import ODD
 
 
 @pytest.fixture
@@ -65,11 +66,10 @@ def test_exclusions_are_anchored(tree: Path) -> None:
 
 
 def test_odd_names(tree: Path) -> None:
-    odd = [b"new\nline", b"\xff\xfe", b"x" * 255, b" ", b"-rf", b"#x", b"a\\b", b"'\";$(x)"]
-    for name in odd:
+    for name in ODD:
         with open(os.path.join(os.fsencode(tree), name), "wb") as file:
             file.write(b"x")
-    assert set(odd) <= set(scanned(tree).by_path)
+    assert set(ODD) <= set(scanned(tree).by_path)
 
 
 @pytest.mark.parametrize(
@@ -155,26 +155,6 @@ def test_an_unchanged_file_is_not_read_again(tree: Path, monkeypatch: pytest.Mon
     (tree / "web/index.php").write_text("<?php echo 2;")
     assert scanned(tree) != first
     assert [path.rpartition(b"/")[2] for path in read] == [b"index.php"]
-
-
-def test_many_files_are_read_by_programs_and_come_out_the_same(
-    tree: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in (b"new\nline", b"\xff\xfe", b"-rf", b"a\\b", b"two  ./halves", b"empty"):
-        path = os.path.join(os.fsencode(tree), name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(b"" if name == b"empty" else name)
-    one_by_one = scan_tree(tree, tree.parent / "other")
-    monkeypatch.setattr(scan, "MANY", 1)
-    read: list[bytes] = []
-    really = scan._read_digest
-    monkeypatch.setattr(scan, "_read_digest", lambda path: read.append(path) or really(path))
-    assert scanned(tree) == one_by_one
-    assert read == []
-    monkeypatch.setattr(scan, "_read_digests", lambda root, paths: {})
-    assert scan_tree(tree, tree.parent / "third") == one_by_one, "what a program could not read, we do"
-    assert len(read) == one_by_one.files
 
 
 def test_a_fresh_file_is_read_again_for_its_clock_tick_may_not_be_over(tree: Path) -> None:

@@ -21,20 +21,6 @@ from tasks.fleet import Node
 from tasks.ssh import connect
 from tests.nodes.prepared import prepared
 
-ODD = [
-    b"new\nline",
-    b"\xff\xfe",
-    b"x" * 255,
-    b" ",
-    b"-rf",
-    b"#x",
-    b";x",
-    b"a\\b",
-    b"'\";$(x)",
-    b"cr\r",
-    b"a\tb",
-    b"*",
-]
 START = datetime(2026, 1, 1)
 Exec = Callable[..., str]
 # A spare copy that is being made is waited for, and none is begun without `current`.

@@ -10,7 +10,8 @@ from tasks.code.facts import read_manifest
 from tasks.code.plan import plan_rollback
 from tasks.errors import CommandFailed, Drift, PlanRefused
 from tasks.ssh import connect
-from tests.nodes.shop import ODD, Exec, Shop, here, live, shop
+from tests.nodes.shop import Exec, Shop, here, live, shop
+from tests.odd_names import ODD
 
 __all__ = ["shop"]
 

@@ -16,7 +16,8 @@ from tasks.code.scripts import REMOVE_PLATFORM
 from tasks.ssh import connect
 from tests.nodes.conftest import PROJECT
 from tests.nodes.prepared import prepared
-from tests.nodes.shop import ODD, Shop
+from tests.nodes.shop import Shop
+from tests.odd_names import ODD
 
 Exec = Callable[..., str]
 WAIT_SECONDS = 20
