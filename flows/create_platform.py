@@ -94,15 +94,15 @@ def refuse_change(
         "document root": (check_docroot(registered.docroot), check_docroot(docroot)),
     }
     changed = {what: both for what, both in compared.items() if both[0] != both[1]}
-    sites = list_sites_of(name) if changed else ()
-    for what, (there, asked) in changed.items() if sites else ():
-        raise PlanRefused(
-            f"platform {name} has the {what} {there or '(the top)'}, on which {sites[0].uri} runs; asked "
-            f"for is {asked or '(the top)'}",
-            "Give what is registered, or run deploy-platform, which takes it from there; or deploy the "
-            "source under another name",
-        )
-    return registered
+    if not changed or not (sites := list_sites_of(name)):
+        return registered
+    what, (there, asked) = next(iter(changed.items()))
+    raise PlanRefused(
+        f"platform {name} has the {what} {there or '(the top)'}, on which {sites[0].uri} runs; asked "
+        f"for is {asked or '(the top)'}",
+        "Give what is registered, or run deploy-platform, which takes it from there; or deploy the source "
+        "under another name",
+    )
 
 
 def describe_target(target: Cluster | Pack | WebServer) -> str:
