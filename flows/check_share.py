@@ -10,9 +10,11 @@ Effect: each node asks the server over NFS, looks into the mount table, and read
     by itself. The table `share-<name>` shows what is so since when, and is what the next run goes on from.
     Others are told of changes only: one event (`packmaster.share.unhealthy`, `changed`, `failing_over` or
     `recovered`) a run, and `filling` when less than 5 % of the disk or its inodes are left. The run fails
-    while a mount or a server is not as it should be. Nothing is mended. While controller and most nodes
-    agree that the server is gone, and the share's policy lets it fail over by itself, each run says so
-    (`packmaster.share.standby_wanted`), and an automation starts failover-share, unless a run is at it.
+    while a mount or a server is not as it should be. A share is watched from when a node is first seen to
+    have it mounted: one that is registered and was never provisioned is nobody's alarm. Nothing is mended.
+    While controller and most nodes agree that the server is gone, and the share's policy lets it fail over by
+    itself, each run says so (`packmaster.share.standby_wanted`), and an automation starts failover-share,
+    unless a run is at it.
 Rollback: none needed; it only looks. It leaves one small file a node, `.packmaster-probe-<node>`, in the
     data.
 Safe to re-run? Yes, at any time, also beside a run that is working on the same machines.
@@ -86,6 +88,8 @@ def watch_over(circle: Circle) -> tuple[bool, str]:
     name = circle.share.name
     before = read_history(name)
     looked = look(circle, before)
+    if not before.rows and not looked.watch.mounted:
+        return True, "is not watched yet: no node was ever seen to have it mounted; run provision-pack."
     changes = find_changes(before, looked.watch)
     # Told first, kept afterwards: a run that is killed in between tells it twice, and not never.
     tell(name, before, looked.watch, changes)

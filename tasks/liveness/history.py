@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from tasks.liveness.quorum import SERVER, WARNING, Key
+from tasks.liveness.quorum import PATH, SERVER, WARNING, Key
 from tasks.liveness.values import Verdict, Watched
 from tasks.liveness.verdicts import Finding
 
@@ -21,6 +21,7 @@ TOGETHER = timedelta(seconds=30)
 TO_RECONNECT = timedelta(seconds=180)
 _TIME = "%Y-%m-%d %H:%M:%SZ"
 _HANGS = frozenset({Verdict.HUNG, Verdict.FAILING_OVER})
+_NOT_THERE = frozenset({Verdict.NOT_MOUNTED, Verdict.UNSEEN})
 # What a cluster shows while it moves a share, and is nobody's alarm before the time for that is up.
 _BUDGETED = frozenset({Verdict.HUNG, Verdict.DEGRADED})
 
@@ -79,6 +80,12 @@ class Watch:
     @property
     def unhealthy(self) -> tuple[Key, ...]:
         return tuple(key for key, row in self.rows.items() if not row.verdict.healthy)
+
+    @property
+    def mounted(self) -> bool:
+        """Some node is seen to have the share mounted, well or not."""
+        mounts = (row for (_, mount), row in self.rows.items() if mount not in {SERVER, PATH})
+        return any(row.verdict not in _NOT_THERE for row in mounts)
 
     def as_rows(self) -> list[dict[str, str]]:
         """Rows for a table artifact: what is wrong first."""

@@ -196,6 +196,13 @@ def test_a_damaged_table_is_a_share_that_was_never_looked_at() -> None:
     assert parse_rows(damaged) == Watch()
 
 
+def test_a_share_is_mounted_where_a_node_has_it_well_or_not() -> None:
+    path = ("controller", "path to the server")
+    for verdict in V:
+        watch = follow(*[{SERVER: V.OK, path: V.OK, SLAVE: verdict}] * 3)[-1]
+        assert watch.mounted is (verdict not in {V.NOT_MOUNTED, V.UNSEEN})
+
+
 def test_what_is_wrong_comes_first() -> None:
     watch = follow(*[{SERVER: V.OK, SLAVE: V.STALE}] * 3)[-1]
     assert [line["machine"] for line in watch.as_rows()] == ["slave1", "nfs1"]

@@ -23,6 +23,7 @@ __all__ = ["fleet", "watching"]
 ROOT = Path(__file__).resolve().parents[2]
 V = Verdict
 EXTERNAL, BUDGET = "watched-external", 25
+NEW = "watched-later"
 MOUNTED = "grep ' nfs4 ' /proc/self/mountinfo | sort"
 # Ten where each machine has a processor of its own; here two cores are shared by all of the bed.
 HUNG_SECONDS = 15.0
@@ -90,6 +91,21 @@ def external(watching: Watching) -> Share:
     registered: Share = saved(share, EXTERNAL)
     saved(Pack(master=WebServer.load("master1"), slaves=["slave1", "slave2"], share=registered), EXTERNAL)
     return registered
+
+
+def test_a_share_that_was_never_provisioned_is_nobodys_alarm(watching: Watching) -> None:
+    fleet = watching.fleet
+    master, slave = fleet.names[:2]
+    server = saved(NfsServer(**watching.bed.place("nfs2", fleet.credentials)), "nfs2")
+    share = saved(Share(server=server, disk=DISK), NEW)
+    saved(Pack(master=WebServer.load(master), slaves=[slave], share=share), NEW)
+    for _ in range(2):
+        state = check(watching, NEW)
+        assert state.is_completed(), state.message
+        assert "run provision-pack" in state.message
+    assert fleet.api.get(f"/artifacts/share-{NEW}/latest").status_code == 404
+    assert told(watching, NEW) == []
+    Pack.unregister(NEW)
 
 
 def test_the_servers_power_fails_and_comes_back(watching: Watching, external: Share) -> None:
