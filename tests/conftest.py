@@ -1,6 +1,6 @@
 """A Prefect server for the tests that need one, and nothing of the developer's own Prefect in any of them.
 
-Starting the server takes 8 to 15 seconds, so it is started once, only when a collected test asks for it, and
+Starting the server takes 6 to 15 seconds, so it is started once, only when a collected test asks for it, and
 while the tests that do not need it are running: those come first, or run in another process.
 """
 
@@ -20,6 +20,7 @@ import pytest
 from hypothesis import settings
 
 from deployments.certificates import certificates_for
+from tests.prefect_database import lay_database
 
 # Half of Hypothesis's own number, for there are many properties; a slow machine is no failure.
 settings.register_profile("packmaster", max_examples=50, deadline=None)
@@ -77,6 +78,7 @@ class Server:
     log = Path(HOME.name) / "server.log"
 
     def start(self) -> None:
+        lay_database(Path(HOME.name))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "prefect", "server", "start", "--port", str(PORT)],

@@ -21,6 +21,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.prefect_database import lay_database
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "deployments" / "examples"
 LOGIN = "admin:service-login-5f0a"
@@ -108,6 +110,7 @@ class Service:
         return child
 
     def start(self) -> None:
+        lay_database(self.home / "prefect")
         self.spawn("server", "server", "start", "--port", str(self.port))
         self.wait(lambda: self.get("/health").status_code == 200)
 
