@@ -30,7 +30,7 @@ ABBREVIATIONS = frozenset({"gid", "uid", "uri"})
 
 
 def operation(
-    name: str, *, runbook: str | None, run_name: str
+    name: str, *, runbook: str | None, run_name: str | Callable[[], str]
 ) -> Callable[[Callable[P, State[R]]], Flow[P, State[R]]]:
     """Make a flow of a function that an operator triggers.
 

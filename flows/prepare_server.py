@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from pydantic import Field
 
 from blocks.targets import resolve_servers
@@ -31,10 +32,18 @@ from tasks.steps import join, join_outcomes
 
 ABOUT = "prepare-server"
 Servers = Annotated[list[str], Field(min_length=1)]
+# As many of a run's servers as its name tells.
+NAMED = 6
 UnixId = Annotated[int, Field(ge=1000, le=59999)]
 
 
-@operation(ABOUT, runbook=__doc__, run_name="prepare {servers}")
+def name_run() -> str:
+    """Which servers the run prepares; of more than a few, how many."""
+    servers: list[str] = flow_run.parameters["servers"]
+    return f"prepare {', '.join(servers) if len(servers) <= NAMED else f'{len(servers)} servers'}"
+
+
+@operation(ABOUT, runbook=__doc__, run_name=name_run)
 def prepare_server(
     servers: Servers, uid: UnixId = 5000, gid: UnixId = 5000, dry_run: bool = False
 ) -> State[Outcomes]:
