@@ -17,6 +17,8 @@ TITLE = "The Packmaster demo"
 POST = "Written through one node, read through all"
 UPLOAD = "uploaded.txt"
 HTTP_SECONDS = 30
+# What WordPress answers to a login that it does not know.
+WRONG_LOGIN = 403
 
 
 def say(line: str) -> None:
@@ -60,7 +62,10 @@ def _call(address: str, site: str, method: str, *arguments: Any) -> object:
     try:
         (result,), _ = xmlrpc.client.loads(body)
     except xmlrpc.client.Fault as fault:
-        raise PackmasterError(f"{method} through {address}: {fault.faultString}") from None
+        told = f"{method} through {address}: {fault.faultString}"
+        if fault.faultCode == WRONG_LOGIN:
+            told += f" {site} is of an earlier demo, whose Prefect server is gone. `make down`, then again."
+        raise PackmasterError(told) from None
     return result
 
 

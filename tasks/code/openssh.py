@@ -44,8 +44,8 @@ def ssh_command(node: Node, *, key: str, known_hosts: str) -> list[str]:
     return [*words, *(f"-o {name}={value}" for name, value in options.items())]
 
 
-def explain_login(result: Result) -> PackmasterError | None:
-    """The error that lies in what ssh said, or a full disk; None when it is about something else."""
+def explain_ending(result: Result) -> PackmasterError | None:
+    """The error that lies in what was said: a login that failed, a full disk; None for anything else."""
     said, host = result.error_text, result.host
     if "No space left on device" in said or "Disk quota exceeded" in said:
         return CommandFailed(result, "the node's disk is full")

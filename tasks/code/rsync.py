@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from tasks.code.openssh import explain_login, in_memory, login_to
+from tasks.code.openssh import explain_ending, in_memory, login_to
 from tasks.code.programs import Program, Progress, deadline_for, run_together
 from tasks.errors import CommandFailed, PackmasterError, Unreachable
 from tasks.fleet import Node
@@ -82,7 +82,7 @@ def build_command(node: Node, source: Path, destination: str, ssh: Iterable[str]
 def explain_failure(result: Result) -> PackmasterError:
     """The error that an unsuccessful rsync stands for; only Unreachable is worth another attempt."""
     said, host, status = result.error_text, result.host, result.status
-    if error := explain_login(result):
+    if error := explain_ending(result):
         return error
     if "command not found" in said or ("No such file or directory (2)" in said and status == 127):
         return CommandFailed(result, MEANINGS[127])

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from tasks.code.manifest import Entry
-from tasks.code.openssh import explain_login, in_memory, login_to
+from tasks.code.openssh import explain_ending, in_memory, login_to
 from tasks.code.programs import Ended, Program, Progress, deadline_for, run_together
 from tasks.errors import CommandFailed, PackmasterError, Unreachable
 from tasks.fleet import Node
@@ -88,7 +88,7 @@ def explain_failure(host: str, packed: Ended, unpacked: Ended) -> PackmasterErro
     if not unpacked.status:
         return None
     failed = Result(host, ("tar",), unpacked.status, unpacked.printed, unpacked.said, 0.0)
-    if error := explain_login(failed):
+    if error := explain_ending(failed):
         return error
     if unpacked.status < 0 or unpacked.status in {LATE, CUT_OFF}:
         first = failed.error_text.splitlines()[:1] or ["no message"]
