@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from tasks.liveness.quorum import PATH, SERVER, WARNING, Key
+from tasks.liveness.quorum import SERVER, WARNING, Key
 from tasks.liveness.values import Verdict, Watched
 from tasks.liveness.verdicts import Finding
 
@@ -84,7 +84,7 @@ class Watch:
     @property
     def mounted(self) -> bool:
         """Some node is seen to have the share mounted, well or not."""
-        mounts = (row for (_, mount), row in self.rows.items() if mount not in {SERVER, PATH})
+        mounts = (row for (_, mount), row in self.rows.items() if mount.startswith("/"))
         return any(row.verdict not in _NOT_THERE for row in mounts)
 
     def as_rows(self) -> list[dict[str, str]]:

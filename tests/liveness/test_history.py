@@ -197,9 +197,9 @@ def test_a_damaged_table_is_a_share_that_was_never_looked_at() -> None:
 
 
 def test_a_share_is_mounted_where_a_node_has_it_well_or_not() -> None:
-    path = ("controller", "path to the server")
+    others = {SERVER: V.OK, ("controller", "path to the server"): V.OK, ("nfs2", "cluster"): V.OK}
     for verdict in V:
-        watch = follow(*[{SERVER: V.OK, path: V.OK, SLAVE: verdict}] * 3)[-1]
+        watch = follow(*[others | {SLAVE: verdict}] * 3)[-1]
         assert watch.mounted is (verdict not in {V.NOT_MOUNTED, V.UNSEEN})
 
 
