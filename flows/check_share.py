@@ -25,7 +25,8 @@ Safe to re-run? Yes, at any time, also beside a run that is working on the same 
     ids and options right. UNSEEN: the machine does not answer over SSH. DEGRADED: the cluster that keeps the
     share available could not do it once more; the detail says what Pacemaker or DRBD shows. DRAINED: the
     node's mounts work, and php-fpm is still stopped after a run that was killed, or could not go on: run
-    repair-share, which starts it.
+    repair-share, which starts it. "Is not watched yet" of a share that worked before: its table
+    was deleted while no node answers; look at the nodes.
 """
 
 from __future__ import annotations
