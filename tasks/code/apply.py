@@ -1,16 +1,17 @@
 """One step on one host: stage, verify, switch, prune. Each can be killed anywhere and run again.
 
-Staging is three round trips: take a hard-linked copy of the current release (the spare one, see spare.py, or
-one made now with `cp -al`: five times faster on a node than rsync with --link-dest, and right even if a file
-changed without changing its size and time) without what changes, bring what changed (with rsync where a part
-of it may be there), check everything and give it its name.
+Staging is: take a hard-linked copy of the current release (the spare one, see spare.py, or one made now with
+`cp -al`: five times faster on a node than rsync with --link-dest, and right even if a file changed without
+changing its size and time) without what changes, bring what changed (with rsync where a part of it may be
+there), check everything and give it its name. That is one round trip where little changes, three otherwise.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,12 +19,13 @@ from tasks.code.change import Change, describe_change
 from tasks.code.facts import check_release, platform_directory
 from tasks.code.listing import Difference, compare_listing, parse_listing
 from tasks.code.manifest import Manifest, digest_of_contents
-from tasks.code.parcel import Parcel, make_parcel
+from tasks.code.parcel import Parcel, fits_beside, make_parcel
 from tasks.code.programs import Progress
 from tasks.code.release import ReleasePlan
 from tasks.code.rsync import transfer
-from tasks.code.scripts import DISCARD, FINISH, PREPARE, PRUNE, READ_LISTING, REMOVE_PLATFORM, SWITCH, VERIFY
+from tasks.code.scripts import DISCARD, PRUNE, READ_LISTING, REMOVE_PLATFORM, SWITCH, VERIFY
 from tasks.code.spare import MAKE_SPARE, SPARE_AFTER_SECONDS
+from tasks.code.staging import FINISH, PREPARE, STAGE
 from tasks.code.stream import send_files
 from tasks.errors import CommandFailed, Drift, PlanRefused
 from tasks.outcome import Outcome
@@ -66,16 +68,43 @@ def stage_release(
     detail = ""
     for start in (base, None) if part.base else (None,):
         base_name, change = "" if start is None else part.base or "", describe_change(start, manifest)
-        with ThreadPoolExecutor(max_workers=1) as beside:
-            # Packed here while the node makes its copy.
-            packing = beside.submit(make_parcel, plan.release, manifest, start, tree, files, links)
-            prepared = _prepare(ssh, plan, base_name, change)
-            parcel = packing.result()
-        if prepared and _send(ssh, plan, base_name, parcel, manifest, tree, on_progress, prepared):
+        pack = partial(make_parcel, plan.release, manifest, start, tree, files, links)
+        if fits_beside(start, change):
+            staged = _finish(ssh, plan, base_name, pack(), manifest, change)
+        else:
+            staged = _stage_apart(ssh, plan, base_name, change, pack, manifest, tree, on_progress)
+        if staged:
             break
         detail = f"{part.base} was changed on the node and is not used; "
     detail += f"{plan.release}: {len(change.sent)} entries, {change.size:,} bytes sent"
     return Outcome(ssh.node.name, "stage", changed=True, detail=detail)
+
+
+def _stage_apart(
+    ssh: Ssh,
+    plan: ReleasePlan,
+    base: str,
+    change: Change,
+    pack: Callable[[], Parcel],
+    manifest: Manifest,
+    tree: Path,
+    on_progress: Progress | None,
+) -> bool:
+    """The release is there, what it lacked came by a connection of its own; False as _finish says it."""
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        # Packed here while the node makes its copy.
+        packing = beside.submit(pack)
+        prepared = _prepare(ssh, plan, base, change)
+        parcel = packing.result()
+    if prepared is None:
+        return False
+    inside = f"{platform_directory(plan.platform)}/releases/.staging-{plan.release}"
+    if parcel.apart and prepared == "resumed":
+        size = sum(entry.size for entry in parcel.apart)
+        transfer(ssh.node, tree, parcel.names, inside, size=size, on_progress=on_progress)
+    elif parcel.apart:
+        send_files(ssh.node, tree, parcel.apart, inside, on_progress=on_progress)
+    return _finish(ssh, plan, base, parcel, manifest)
 
 
 def _prepare(ssh: Ssh, plan: ReleasePlan, base: str, change: Change) -> Prepared | None:
@@ -87,7 +116,7 @@ def _prepare(ssh: Ssh, plan: ReleasePlan, base: str, change: Change) -> Prepared
     prepared = ssh.run_script(
         PREPARE,
         *(platform_directory(plan.platform), plan.release, base),
-        stdin=b"".join(b"./%s\0" % path for path in change.unlinked),
+        stdin=_list_unlinked(change),
         timeout=STAGE_SECONDS,
         check=False,
     )
@@ -98,40 +127,30 @@ def _prepare(ssh: Ssh, plan: ReleasePlan, base: str, change: Change) -> Prepared
     return "resumed" if prepared.text.strip() == "resumed" else "prepared"
 
 
-def _send(
-    ssh: Ssh,
-    plan: ReleasePlan,
-    base: str,
-    parcel: Parcel,
-    manifest: Manifest,
-    tree: Path,
-    on_progress: Progress | None,
-    prepared: Prepared,
+def _list_unlinked(change: Change) -> bytes:
+    return b"".join(b"./%s\0" % path for path in change.unlinked)
+
+
+def _finish(
+    ssh: Ssh, plan: ReleasePlan, base: str, parcel: Parcel, manifest: Manifest, change: Change | None = None
 ) -> bool:
-    """The staging directory has what it lacked, and is the release; False as _finish says it."""
-    inside = f"{platform_directory(plan.platform)}/releases/.staging-{plan.release}"
-    if parcel.apart and prepared == "resumed":
-        size = sum(entry.size for entry in parcel.apart)
-        transfer(ssh.node, tree, parcel.names, inside, size=size, on_progress=on_progress)
-    elif parcel.apart:
-        send_files(ssh.node, tree, parcel.apart, inside, on_progress=on_progress)
-    return _finish(ssh, plan, base, parcel, manifest)
-
-
-def _finish(ssh: Ssh, plan: ReleasePlan, base: str, parcel: Parcel, manifest: Manifest) -> bool:
     """The staged directory is what the manifest says, and has its name; or it is thrown away.
 
-    False when somebody has changed the copy, or the manifest, of the base that it was made from.
+    With `change` there is none yet, and it is made in the same round trip, as _prepare does it. False when
+    somebody has changed the base, the copy of it, or its manifest.
     """
     directory, staging = platform_directory(plan.platform), f".staging-{plan.release}"
+    unlinked = b"" if change is None else _list_unlinked(change)
     finished = ssh.run_script(
-        FINISH,
+        FINISH if change is None else STAGE,
         *(directory, plan.release, parcel.structure, parcel.contents, manifest.digest),
-        *(base, parcel.difference),
-        stdin=parcel.payload,
+        *(base, parcel.difference, str(len(unlinked))),
+        stdin=unlinked + parcel.payload,
         timeout=STAGE_SECONDS,
         check=False,
     )
+    if base and finished.status == BASE_CHANGED:
+        return False
     if finished.status == SPARE_CHANGED:
         ssh.run_script(DISCARD, directory, staging, timeout=STAGE_SECONDS)
         return False

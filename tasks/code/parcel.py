@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from tasks.code.change import describe_change
+from tasks.code.change import Change, describe_change
 from tasks.code.edit import write_edit
 from tasks.code.manifest import Entry, Manifest, digest_of_contents
 from tasks.code.scan import check_relative
@@ -20,7 +20,7 @@ from tasks.fleet import SITES
 
 # Up to here it is quicker to send the files with the manifest, over the connection that is open already,
 # than to log in again: eight logins cost a controller as much as rsync's whole work.
-INLINE_BYTES = 4 * 1024 * 1024
+BESIDE_BYTES = 4 * 1024 * 1024
 _making = threading.Lock()
 
 Named = tuple[tuple[str, bytes], ...]
@@ -44,6 +44,11 @@ class Parcel:
     payload: bytes = field(repr=False)
 
 
+def fits_beside(base: Manifest | None, change: Change) -> bool:
+    """Whether all that is sent is in the payload, so that nothing is left to be transferred apart."""
+    return base is not None and change.size <= BESIDE_BYTES
+
+
 def make_parcel(
     release: str, manifest: Manifest, base: Manifest | None, tree: Path, overlay: Named, links: Links
 ) -> Parcel:
@@ -62,7 +67,7 @@ def _make(
     change = describe_change(base, manifest)
     ours = _only_in_overlay(tree, [path for path, _ in overlay])
     theirs = tuple(entry for entry in change.sent if entry.path not in ours)
-    inline = base is not None and sum(entry.size for entry in theirs) <= INLINE_BYTES
+    inline = fits_beside(base, change)
     top = f"releases/.staging-{release}"
     packed = io.BytesIO()
     with tarfile.open(

@@ -11,7 +11,7 @@ and is refused (FINISH) when more differs between them than was to differ.
 
 from __future__ import annotations
 
-from tasks.code.walks import DIGEST, LISTING, NOT_SITE_LINKS
+from tasks.code.walks import DIGEST, LISTING, NOT_SITE_LINKS, READ_NOTES
 
 # After that nobody waits for the node any more.
 SPARE_AFTER_SECONDS = 5
@@ -43,7 +43,8 @@ cd ".making-$2"
 find . {NOT_SITE_LINKS} -delete
 {LISTING} >"../../manifests/.making-$2"
 cd "$1/manifests"
-[ "$(<".making-$2" {DIGEST})" = "$(sed -n '/^#: /!q; s/^#: listing //p' "$2")" ]
+{{ {READ_NOTES} }} <"$2"
+[ "$(<".making-$2" {DIGEST})" = "$noted  -" ]
 mv -T ".making-$2" ".spare-$2"
 mv -T "../releases/.making-$2" "../releases/.spare-$2"
 """

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from tasks.fleet import SITES
 
-DIGEST = "b2sum -l 256 | cut -d ' ' -f 1"
+# Of standard input. What it prints ends with "  -", which is put behind what it is compared with: to start a
+# process that cuts it off takes a node longer than most of the rest.
+DIGEST = "b2sum -l 256"
+# The same, where the digest is what the controller is told.
+PLAIN_DIGEST = f"{DIGEST} | cut -d ' ' -f 1"
+
+# Of the manifest on standard input: `content` and `noted` are what it says of itself and of its listing, and
+# `notes` how many lines that takes.
+READ_NOTES = """
+content= noted= notes=0
+while read -r mark note value && [ "$mark" = '#:' ]; do
+    notes=$((notes + 1))
+    case $note in content) content=$value ;; listing) noted=$value ;; esac
+done
+"""
 
 # Links into the data of sites are ours, so they are no part of what was shipped.
 NOT_SITE_LINKS = f"-type l -lname '{SITES}/*'"
@@ -13,7 +27,7 @@ NOT_SITE_LINKS = f"-type l -lname '{SITES}/*'"
 STRUCTURE = (
     f"find . -mindepth 1 \\( {NOT_SITE_LINKS} \\) -o -type d -printf 'd %m\\t%P\\0'"
     " -o -type l -printf 'l\\t%P\\t%l\\0' -o -type f -printf 'f %m %s\\t%P\\0' -o -printf '%y\\t%P\\0'"
-    f" | sort -z | {DIGEST}"
+    f" | sort -z | {PLAIN_DIGEST}"
 )
 
 # What can be seen without reading files, owners and times included: it is recorded when a release was

@@ -11,7 +11,7 @@ from hypothesis import given
 from tasks.code.change import compare_manifests
 from tasks.code.manifest import Entry, Manifest
 from tasks.code.scan import scan_tree
-from tasks.code.walks import AS_STRUCTURE, DIGEST, LISTING
+from tasks.code.walks import AS_STRUCTURE, LISTING, PLAIN_DIGEST
 from tests.code.manifests import manifests
 
 
@@ -101,6 +101,6 @@ def test_a_node_that_compares_two_listings_sees_the_same_structure(tmp_path: Pat
     (tree / "more\tand\tmore").write_bytes(b"x")
     after = scan_tree(tree, tmp_path / "hashes")
     look(tree, tmp_path / "after")
-    seen = f"cd '{tmp_path}' && comm -z -3 before after | {AS_STRUCTURE} | sort -z | {DIGEST}"
+    seen = f"cd '{tmp_path}' && comm -z -3 before after | {AS_STRUCTURE} | sort -z | {PLAIN_DIGEST}"
     assert shell(seen) == compare_manifests(before, after).structure
-    assert shell(f"cd '{tmp_path}' && {AS_STRUCTURE} <after | sort -z | {DIGEST}") == after.structure
+    assert shell(f"cd '{tmp_path}' && {AS_STRUCTURE} <after | sort -z | {PLAIN_DIGEST}") == after.structure

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tasks.code import apply
+from tasks.code import apply, parcel
 from tasks.code.apply import remove_platform, switch_release, verify_release
 from tasks.code.build import load_manifest
 from tasks.code.scripts import REMOVE_PLATFORM
@@ -87,7 +87,11 @@ def change(shop: Shop) -> None:
         file.write(b"new")
 
 
-def test_the_next_release_is_made_of_it_and_changes_no_other(shop: Shop, docker_exec: Exec) -> None:
+@pytest.mark.parametrize("most", [0, parcel.BESIDE_BYTES], ids=["in steps", "in one round trip"])
+def test_the_next_release_is_made_of_it_and_changes_no_other(
+    shop: Shop, docker_exec: Exec, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(parcel, "BESIDE_BYTES", most)
     one = shop.deploy()
     spare = inode(docker_exec, wait_for_spare(shop, docker_exec, one.release))
     change(shop)
@@ -131,7 +135,11 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("script", SPOILT.values(), ids=SPOILT.keys())
-def test_one_that_somebody_changed_is_not_used(shop: Shop, docker_exec: Exec, script: str) -> None:
+@pytest.mark.parametrize("most", [0, parcel.BESIDE_BYTES], ids=["in steps", "in one round trip"])
+def test_one_that_somebody_changed_is_not_used(
+    shop: Shop, docker_exec: Exec, monkeypatch: pytest.MonkeyPatch, script: str, most: int
+) -> None:
+    monkeypatch.setattr(parcel, "BESIDE_BYTES", most)
     spare = wait_for_spare(shop, docker_exec, shop.deploy().release)
     docker_exec("web1", "sh", "-c", f"cd '{spare}' && {{ {script}; }} 2>/dev/null")
     (shop.source / "web/file1.php").write_text("two")
