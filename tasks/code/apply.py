@@ -34,7 +34,7 @@ from tasks.ssh import Ssh
 
 log = logging.getLogger(__name__)
 
-Prepared = Literal["prepared", "resumed"]
+Prepared = Literal["prepared", "resumed", "done"]
 
 STAGE_SECONDS = 600.0
 SWITCH_SECONDS = 20.0
@@ -94,10 +94,10 @@ def _stage_apart(
     with ThreadPoolExecutor(max_workers=1) as beside:
         # Packed here while the node makes its copy.
         packing = beside.submit(pack)
-        prepared = _prepare(ssh, plan, base, change)
+        prepared = _prepare(ssh, plan, base, change, manifest)
         parcel = packing.result()
-    if prepared is None:
-        return False
+    if prepared in {None, "done"}:
+        return prepared is not None
     inside = f"{platform_directory(plan.platform)}/releases/.staging-{plan.release}"
     if parcel.apart and prepared == "resumed":
         size = sum(entry.size for entry in parcel.apart)
@@ -107,15 +107,15 @@ def _stage_apart(
     return _finish(ssh, plan, base, parcel, manifest)
 
 
-def _prepare(ssh: Ssh, plan: ReleasePlan, base: str, change: Change) -> Prepared | None:
+def _prepare(ssh: Ssh, plan: ReleasePlan, base: str, change: Change, manifest: Manifest) -> Prepared | None:
     """There is a staging directory: a copy of the base without what goes, or, without a base, an empty
-    one; or that of a run that was cut off, with a part of what is to be sent.
+    one; or that of a run that was cut off, with a part of what is to be sent; or the release itself.
 
     None when somebody has changed the base.
     """
     prepared = ssh.run_script(
         PREPARE,
-        *(platform_directory(plan.platform), plan.release, base),
+        *(platform_directory(plan.platform), plan.release, base, manifest.digest),
         stdin=_list_unlinked(change),
         timeout=STAGE_SECONDS,
         check=False,
@@ -124,7 +124,10 @@ def _prepare(ssh: Ssh, plan: ReleasePlan, base: str, change: Change) -> Prepared
         return None
     if not prepared.ok:
         raise _explain(prepared, f"cannot prepare .staging-{plan.release}")
-    return "resumed" if prepared.text.strip() == "resumed" else "prepared"
+    said = prepared.text.strip()
+    if said == "done":
+        return "done"
+    return "resumed" if said == "resumed" else "prepared"
 
 
 def _list_unlinked(change: Change) -> bytes:

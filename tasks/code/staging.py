@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from tasks.code.walks import AS_STRUCTURE, DIGEST, LISTING, NOT_SITE_LINKS, READ_NOTES
 
-# $2: release. `base`: what it is made of, or empty; `take` writes the paths to take out of the hard-linked
-# copy, NUL-terminated. Whether there was a staging directory already is in `copy`.
+# $2: release. `base`: what it is made of, or empty; `digest`: its manifest's; `take` writes the paths to take
+# out of the hard-linked copy, NUL-terminated. Whether there was a staging directory already is in `copy`.
+# A release that is there was made by the attempt before this one, which lost its connection at the very end.
 # The copy is made under another name first, so that a staging directory is always a complete one. It is the
 # spare copy of the base (see spare.py), or it is made now, from a base that nobody changed; else the status
 # is 67. manifests/.lines-$2 says what the base was like when it was verified, which FINISH compares.
@@ -14,7 +15,13 @@ umask 022
 [ -d "$1/releases" ] && [ -d "$1/manifests" ] || mkdir -p "$1/releases" "$1/manifests"
 cd "$1/releases"
 if [ -e "$2" ]; then
-    if [ -e "../manifests/$2" ]; then echo "release $2 exists already" >&2; exit 73; fi
+    if [ -f "../manifests/$2" ]; then
+        {{ {READ_NOTES} }} <"../manifests/$2"
+        [ "$content" = "$digest" ] || {{ echo "there is another release $2" >&2; exit 73; }}
+        cat >/dev/null
+        echo done
+        exit 0
+    fi
     live=$(readlink ../current || true)
     if [ "$live" = "releases/$2" ]; then echo "$2 is live, but has no manifest" >&2; exit 73; fi
     mv -T "$2" ".staging-$2"
@@ -53,9 +60,9 @@ else
 fi
 """
 
-# $2: release, $3: base or empty. Standard input: paths to take out.
+# $2: release, $3: base or empty, $4: manifest digest. Standard input: paths to take out.
 PREPARE = f"""
-base=$3
+base=$3 digest=$4
 take() {{ cat; }}
 {_COPY}
 echo "$copy"
@@ -115,7 +122,7 @@ mv -T "$1/releases/.staging-$2" "$1/releases/$2"
 # Both in one round trip, where all that is sent is in the archive. Arguments are those of FINISH and $8: how
 # many bytes of standard input are paths to take out; the archive follows.
 STAGE = f"""
-base=$6 length=$8
+base=$6 digest=$5 length=$8
 # It reads no more than that (head(1): of a pipe, too), so that tar finds its beginning.
 take() {{ head -c "$length"; }}
 {_COPY}

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tasks.code import describe_release
-from tasks.code.apply import stage_release, switch_release
+from tasks.code import describe_release, parcel
+from tasks.code.apply import stage_release, switch_release, verify_release
 from tasks.code.facts import read_code_facts
 from tasks.code.plan import plan_release
 from tasks.errors import AccessDenied, CommandFailed, PlanRefused, Unreachable
@@ -102,6 +102,24 @@ def test_killed_between_any_two_steps(shop: Shop, docker_exec: Exec, state: str)
     shop.check(shop.deploy(), built)
     shop.deploy()
     assert not any(f.leftovers for f in shop.facts().values())
+
+
+@pytest.mark.parametrize("most", [0, parcel.BESIDE_BYTES], ids=["in steps", "in one round trip"])
+def test_a_connection_lost_at_the_very_end(shop: Shop, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """The release is there, and the next attempt of the same task does not know it yet."""
+    monkeypatch.setattr(parcel, "BESIDE_BYTES", most)
+    node = shop.nodes[0]
+    for content in ("one", "two"):
+        (shop.source / "web/file1.php").write_text(content)
+        built = shop.build()
+        plan = shop.plan(built)
+        for _attempt in range(2):
+            shop.stage(node, plan, built)
+        switch_release(connect(node), shop.platform, plan.release)
+        verify_release(connect(node), shop.platform, plan.release, built.manifest)
+    (shop.source / "web/file1.php").write_text("of another run, in the same second")
+    with pytest.raises(CommandFailed, match="there is another release"):
+        shop.stage(node, replace(shop.plan(shop.build()), release=plan.release), shop.build())
 
 
 def test_a_full_disk(shop: Shop, docker_exec: Exec, bed: Any) -> None:
