@@ -152,8 +152,8 @@ def docker_setup(own_bed: None) -> list[str]:
 
 
 def remove_bed() -> None:
-    """No node of the bed is left. Its network may be, and the next bed takes it as it is: Docker 20.10 was seen
-    to count an endpoint whose container was gone, until the engine is started anew.
+    """No node of the bed is left. Its network may be, and the next bed takes it as it is: Docker 20.10 was
+    seen to count an endpoint whose container was gone, until the engine is started anew.
     """
     down = (str(ROOT / "docker" / "nodes"), "compose", "down", "--volumes", "--remove-orphans", "-t", "2")
     done = subprocess.run(down, capture_output=True, text=True, timeout=900, check=False)
