@@ -19,7 +19,7 @@ from tasks.code.change import Change, describe_change
 from tasks.code.facts import check_release, platform_directory
 from tasks.code.listing import Difference, compare_listing, parse_listing
 from tasks.code.manifest import Manifest, digest_of_contents
-from tasks.code.parcel import Parcel, fits_beside, make_parcel
+from tasks.code.parcel import Parcel, fits_payload, make_parcel
 from tasks.code.programs import Progress
 from tasks.code.release import ReleasePlan
 from tasks.code.rsync import transfer
@@ -69,7 +69,7 @@ def stage_release(
     for start in (base, None) if part.base else (None,):
         base_name, change = "" if start is None else part.base or "", describe_change(start, manifest)
         pack = partial(make_parcel, plan.release, manifest, start, tree, files, links)
-        if fits_beside(start, change):
+        if fits_payload(start, change):
             staged = _finish(ssh, plan, base_name, pack(), manifest, change)
         else:
             staged = _stage_apart(ssh, plan, base_name, change, pack, manifest, tree, on_progress)
@@ -96,8 +96,10 @@ def _stage_apart(
         packing = beside.submit(pack)
         prepared = _prepare(ssh, plan, base, change, manifest)
         parcel = packing.result()
-    if prepared in {None, "done"}:
-        return prepared is not None
+    if prepared is None:
+        return False
+    if prepared == "done":
+        return True
     inside = f"{platform_directory(plan.platform)}/releases/.staging-{plan.release}"
     if parcel.apart and prepared == "resumed":
         size = sum(entry.size for entry in parcel.apart)

@@ -20,7 +20,7 @@ from tasks.fleet import SITES
 
 # Up to here it is quicker to send the files with the manifest, over the connection that is open already,
 # than to log in again: eight logins cost a controller as much as rsync's whole work.
-BESIDE_BYTES = 4 * 1024 * 1024
+PAYLOAD_BYTES = 4 * 1024 * 1024
 _making = threading.Lock()
 
 Named = tuple[tuple[str, bytes], ...]
@@ -44,9 +44,9 @@ class Parcel:
     payload: bytes = field(repr=False)
 
 
-def fits_beside(base: Manifest | None, change: Change) -> bool:
+def fits_payload(base: Manifest | None, change: Change) -> bool:
     """Whether all that is sent is in the payload, so that nothing is left to be transferred apart."""
-    return base is not None and change.size <= BESIDE_BYTES
+    return base is not None and change.size <= PAYLOAD_BYTES
 
 
 def make_parcel(
@@ -67,7 +67,7 @@ def _make(
     change = describe_change(base, manifest)
     ours = _only_in_overlay(tree, [path for path, _ in overlay])
     theirs = tuple(entry for entry in change.sent if entry.path not in ours)
-    inline = fits_beside(base, change)
+    inline = fits_payload(base, change)
     top = f"releases/.staging-{release}"
     packed = io.BytesIO()
     with tarfile.open(

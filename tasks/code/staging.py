@@ -17,7 +17,7 @@ cd "$1/releases"
 if [ -e "$2" ]; then
     if [ -f "../manifests/$2" ]; then
         {{ {READ_NOTES} }} <"../manifests/$2"
-        [ "$content" = "$digest" ] || {{ echo "there is another release $2" >&2; exit 73; }}
+        [ "$content" = "$digest" ] || {{ echo "there is another release $2: run it again" >&2; exit 73; }}
         cat >/dev/null
         echo done
         exit 0

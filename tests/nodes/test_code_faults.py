@@ -104,10 +104,10 @@ def test_killed_between_any_two_steps(shop: Shop, docker_exec: Exec, state: str)
     assert not any(f.leftovers for f in shop.facts().values())
 
 
-@pytest.mark.parametrize("most", [0, parcel.BESIDE_BYTES], ids=["in steps", "in one round trip"])
+@pytest.mark.parametrize("most", [0, parcel.PAYLOAD_BYTES], ids=["in steps", "in one round trip"])
 def test_a_connection_lost_at_the_very_end(shop: Shop, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     """The release is there, and the next attempt of the same task does not know it yet."""
-    monkeypatch.setattr(parcel, "BESIDE_BYTES", most)
+    monkeypatch.setattr(parcel, "PAYLOAD_BYTES", most)
     node = shop.nodes[0]
     for content in ("one", "two"):
         (shop.source / "web/file1.php").write_text(content)

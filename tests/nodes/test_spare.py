@@ -87,11 +87,11 @@ def change(shop: Shop) -> None:
         file.write(b"new")
 
 
-@pytest.mark.parametrize("most", [0, parcel.BESIDE_BYTES], ids=["in steps", "in one round trip"])
+@pytest.mark.parametrize("most", [0, parcel.PAYLOAD_BYTES], ids=["in steps", "in one round trip"])
 def test_the_next_release_is_made_of_it_and_changes_no_other(
     shop: Shop, docker_exec: Exec, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr(parcel, "BESIDE_BYTES", most)
+    monkeypatch.setattr(parcel, "PAYLOAD_BYTES", most)
     one = shop.deploy()
     spare = inode(docker_exec, wait_for_spare(shop, docker_exec, one.release))
     change(shop)
@@ -135,11 +135,11 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("script", SPOILT.values(), ids=SPOILT.keys())
-@pytest.mark.parametrize("most", [0, parcel.BESIDE_BYTES], ids=["in steps", "in one round trip"])
+@pytest.mark.parametrize("most", [0, parcel.PAYLOAD_BYTES], ids=["in steps", "in one round trip"])
 def test_one_that_somebody_changed_is_not_used(
     shop: Shop, docker_exec: Exec, monkeypatch: pytest.MonkeyPatch, script: str, most: int
 ) -> None:
-    monkeypatch.setattr(parcel, "BESIDE_BYTES", most)
+    monkeypatch.setattr(parcel, "PAYLOAD_BYTES", most)
     spare = wait_for_spare(shop, docker_exec, shop.deploy().release)
     docker_exec("web1", "sh", "-c", f"cd '{spare}' && {{ {script}; }} 2>/dev/null")
     (shop.source / "web/file1.php").write_text("two")
