@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
+from playwright.sync_api import APIResponse, Locator, Page, Route, expect, sync_playwright
 from playwright.sync_api import TimeoutError as TooLate
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -80,13 +80,23 @@ class Person:
         return rows.first
 
 
-def fetch_past_browser(route: Route) -> None:
-    """Give the browser what the UI consists of, whatever becomes of this machine's network meanwhile.
+@dataclass
+class Assets:
+    """What the UI consists of, fetched past the browser, and each of it once.
 
-    Beds that come and go beside it change that; then Chromium breaks off all that it is loading
-    (ERR_NETWORK_CHANGED), and a page that lacks one of its hundred scripts stays empty.
+    Beds that come and go beside it change this machine's network; then Chromium breaks off all that it is
+    loading (ERR_NETWORK_CHANGED), and a page that lacks one of its hundred scripts stays empty. A connection
+    that the server closes just as it is used again (ECONNRESET) is no answer either: a new one is tried.
     """
-    route.fulfill(response=route.fetch())
+
+    fetched: dict[str, APIResponse] = field(default_factory=dict)
+
+    def give(self, route: Route) -> None:
+        url = route.request.url
+        response = self.fetched.get(url) or route.fetch(max_retries=TRIES)
+        if response.ok:
+            self.fetched[url] = response
+        route.fulfill(response=response)
 
 
 @contextmanager
@@ -98,7 +108,7 @@ def sit_down(url: str, folder: Path) -> Iterator[Person]:
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium, args=list(QUIET))
         page = browser.new_page(base_url=url, viewport={"width": 1400, "height": 1000})
-        page.route("**/assets/**", fetch_past_browser)
+        page.route("**/assets/**", Assets().give)
         page.set_default_timeout(SECONDS * 1000)
         expect.set_options(timeout=SECONDS * 1000)
         try:
