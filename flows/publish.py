@@ -147,5 +147,7 @@ def _summarised(row: Mapping[str, str]) -> dict[str, str]:
     left = dict(row)
     host, site = left.pop("host", ""), left.pop("site", "")
     step = left.pop("step", "") or left.pop("action", "")
-    detail = left.pop("sql", "") or "; ".join(value for value in left.values() if value)
-    return {"where": " ".join(filter(None, (host, site))), "step": step, "detail": detail}
+    sql = left.pop("sql", "")
+    said = [(name, value) for name, value in left.items() if value]
+    rest = "; ".join(f"{name}: {value}" if len(said) > 1 else value for name, value in said)
+    return {"where": " ".join(filter(None, (host, site))), "step": step, "detail": sql or rest}

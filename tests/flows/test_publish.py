@@ -64,14 +64,16 @@ def test_plans_of_several_subjects_become_one_table(prefect_server: str) -> None
     @flow
     def show() -> bool:
         code = Plan({"host": "web1", "action": "stage", "release": "r1", "reason": "new"})
+        mounts = Plan({"host": "web2", "action": "mount", "path": "/srv", "reason": ""})
         grants = Plan({"step": "create user", "sql": "CREATE USER ..."})
-        return publish_plan("publish.one", code, grants)
+        return publish_plan("publish.one", code, mounts, grants)
 
     assert show() is True
     artifact = read_artifact(prefect_server, "plan-publish-one")
     assert artifact["type"] == "table"
     assert json.loads(artifact["data"]) == [
-        {"where": "web1", "step": "stage", "detail": "r1; new"},
+        {"where": "web1", "step": "stage", "detail": "release: r1; reason: new"},
+        {"where": "web2", "step": "mount", "detail": "/srv"},
         {"where": "", "step": "create user", "detail": "CREATE USER ..."},
     ]
     assert "What this run is going to do" in artifact["description"]
