@@ -2,6 +2,8 @@
 .PHONY: help setup test test-unit test-server test-nodes lint demo demo-cluster demo-failover down bench bench-code bench-grants bench-orchestration bench-failover engine images sources browser
 # Steps share one machine, and their order is what a person follows on the screen.
 .NOTPARALLEL:
+# Where a shell sets it, each of some hundred processes would compile this project again, for a second each.
+unexport PYTHONDONTWRITEBYTECODE
 
 PY := .venv/bin/python
 # Four beds side by side, also on two cores: while machines boot and time-outs run out in some, others work.
