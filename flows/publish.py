@@ -148,6 +148,5 @@ def _summarised(row: Mapping[str, str]) -> dict[str, str]:
     host, site = left.pop("host", ""), left.pop("site", "")
     step = left.pop("step", "") or left.pop("action", "")
     sql = left.pop("sql", "")
-    said = [(name, value) for name, value in left.items() if value]
-    rest = "; ".join(f"{name}: {value}" if len(said) > 1 else value for name, value in said)
-    return {"where": " ".join(filter(None, (host, site))), "step": step, "detail": sql or rest}
+    said = (value if name == "detail" else f"{name}: {value}" for name, value in left.items() if value)
+    return {"where": " ".join(filter(None, (host, site))), "step": step, "detail": sql or "; ".join(said)}

@@ -64,7 +64,7 @@ def test_plans_of_several_subjects_become_one_table(prefect_server: str) -> None
     @flow
     def show() -> bool:
         code = Plan({"host": "web1", "action": "stage", "release": "r1", "reason": "new"})
-        mounts = Plan({"host": "web2", "action": "mount", "path": "/srv", "reason": ""})
+        mounts = Plan({"host": "web2", "action": "mount", "path": "/srv", "detail": "nfs4"})
         grants = Plan({"step": "create user", "sql": "CREATE USER ..."})
         return publish_plan("publish.one", code, mounts, grants)
 
@@ -73,7 +73,7 @@ def test_plans_of_several_subjects_become_one_table(prefect_server: str) -> None
     assert artifact["type"] == "table"
     assert json.loads(artifact["data"]) == [
         {"where": "web1", "step": "stage", "detail": "release: r1; reason: new"},
-        {"where": "web2", "step": "mount", "detail": "/srv"},
+        {"where": "web2", "step": "mount", "detail": "path: /srv; nfs4"},
         {"where": "", "step": "create user", "detail": "CREATE USER ..."},
     ]
     assert "What this run is going to do" in artifact["description"]
