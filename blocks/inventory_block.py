@@ -87,9 +87,12 @@ class InventoryBlock(Block):
         """The blocks of this type by name. A type that nobody registered yet has none."""
         return ((block.name, _as_loaded(cls, block)) for block in _read_blocks((cls,), wanted))
 
-    def register(self) -> bool:
-        """It is registered under its name as it is; returns whether that was a change."""
-        registered = self.find(self.name)
+    def register(self, known: Self | None = None) -> bool:
+        """It is registered under its name as it is; returns whether that was a change.
+
+        `known` is what this run has read under that name, so that it need not be read again.
+        """
+        registered = known or self.find(self.name)
         if registered is not None and _as_registered(registered) == _as_registered(self):
             return False
         self.save(self.name, overwrite=True)

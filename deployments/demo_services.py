@@ -26,6 +26,8 @@ POOL = "packmaster"
 START_SECONDS = 180
 SERVER_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # The demo's server gives no CSRF tokens; each client would ask for one first.
+    "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
     # Kept in memory, the locks that runs hold would stay taken for ever after a restart.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     # check-share runs each minute: runs that ended two weeks ago go, with their logs and tables.

@@ -76,7 +76,7 @@ def create_platform(
         on_drift=registered.on_drift if registered else "report",
     )
     wanted.take_name(platform)
-    return deploy(wanted, quorum=quorum, composer=composer, dry_run=dry_run)
+    return deploy(wanted, registered, quorum=quorum, composer=composer, dry_run=dry_run)
 
 
 def refuse_change(

@@ -31,4 +31,4 @@ def deploy_platform(
         dry_run: Only show what would be done.
     """
     wanted = platform.model_copy(update={"ref": ref}) if ref else platform
-    return deploy(wanted, quorum=quorum, composer=True, dry_run=dry_run)
+    return deploy(wanted, platform, quorum=quorum, composer=True, dry_run=dry_run)

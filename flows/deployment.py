@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from prefect import unmapped
+from prefect.futures import PrefectFuture
 
 from blocks import Platform
 from flows.controller import work_directory
@@ -48,17 +49,24 @@ class Deployment:
         return (self.plan, self.following) if self.standing.fleet.followers else (self.plan,)
 
 
-def plan_deployment(
-    platform: Platform, standing: Standing, *, quorum: int | None, composer: bool
-) -> Deployment:
-    """Build the platform's source and plan its release; raises PlanRefused with what stands in the way."""
+def start_building(platform: Platform, *, composer: bool) -> PrefectFuture[Built]:
+    """The platform's source is being built, beside whatever the run does meanwhile; no server is touched.
+
+    Raises PlanRefused for what cannot be a source.
+    """
     profile = load_profile(platform.profile)
     spec = parse_source(platform.source, platform.ref, platform.checksum)
-    # Servers are asked what they have while the source is built, which takes about as long.
-    asked = read_code.map(standing.fleet.writers, unmapped(platform.name), unmapped("none"))
     overlay, inside = overlay_files(profile, platform.docroot), check_docroot(platform.docroot)
     excluded = [f"{inside}/{path}".lstrip("/") for path in profile.excluded]
-    built = build_code(spec, overlay, work_directory(), composer=composer, excluded=excluded)
+    return build_code.submit(spec, overlay, work_directory(), composer=composer, excluded=excluded)
+
+
+def plan_deployment(
+    platform: Platform, standing: Standing, building: PrefectFuture[Built], *, quorum: int | None
+) -> Deployment:
+    """Plan the release of the source that is being built; raises PlanRefused with what stands in the way."""
+    asked = read_code.map(standing.fleet.writers, unmapped(platform.name), unmapped("none"))
+    built = building.result()
     refuse_missing_docroot(built.manifest, platform.docroot, platform.source)
     facts = gather("read releases", asked)
     facts = look_closer(facts, platform, built, standing, "current")

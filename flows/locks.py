@@ -45,19 +45,20 @@ Limits = Mapping[str, GlobalConcurrencyLimitResponse]
 
 
 @contextmanager
-def hold(target: Target, *databases: Database) -> Generator[None]:
+def hold(target: Target, *databases: Database) -> Generator[float]:
     """Hold the locks of every machine of `target` and of the databases while the block runs.
 
-    Waits up to WAIT_SECONDS, saying for what and for whom; then raises Unreachable. Losing the lease ends the
-    flow.
+    Waits up to WAIT_SECONDS, saying for what and for whom; then raises Unreachable. The block is told how
+    many seconds that took. Losing the lease ends the flow.
     """
     names = [lock_name("server", machine.name) for machine in target.machines]
     names += [lock_name("share", target.share.name)] if target.share else []
     names += [lock_name("database", database.name) for database in databases]
+    began = time.monotonic()
     with ExitStack() as held:
         with get_client(sync_client=True) as client:
             held.enter_context(_take(client, sorted(set(names)), target.name))
-        yield
+        yield time.monotonic() - began
 
 
 def is_at_work(share: str) -> bool:

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 
 from blocks import Platform, Site
 from flows.controller import work_directory
-from flows.deployment import Deployment, plan_deployment
+from flows.deployment import Deployment, plan_deployment, start_building
 from flows.gather import Facts, gather
 from flows.locks import hold
 from flows.packs import follow_master, look_at_pack, look_through_share
@@ -32,17 +32,29 @@ from tasks.sites.profiles import load_profile
 from tasks.steps import join_outcomes
 from tasks.web import Answering, SiteCheck, check_sites, find_answering
 
+# Whoever waited longer for a lock builds again: somebody may have changed the source meanwhile.
+OUTDATED_SECONDS = 5.0
 
-def deploy(wanted: Platform, *, quorum: int | None, composer: bool, dry_run: bool) -> State[Outcomes]:
-    """The platform's source is a release, current on every server of its target; its block says so."""
+
+def deploy(
+    wanted: Platform, registered: Platform | None, *, quorum: int | None, composer: bool, dry_run: bool
+) -> State[Outcomes]:
+    """The platform's source is a release, current on every server of its target; its block says so.
+
+    `registered` is the platform as this run has read it, if there is one.
+    """
     fleet, about = wanted.resolve(), f"deploy {wanted.name}"
-    with hold(fleet):
+    building = start_building(wanted, composer=composer)
+    with hold(fleet) as waited:
+        if waited > OUTDATED_SECONDS:
+            building.wait()
+            building = start_building(wanted, composer=composer)
         standing = look_at_pack(fleet, about, wanted.name, quorum)
-        deployment = plan_deployment(wanted, standing, quorum=quorum, composer=composer)
+        deployment = plan_deployment(wanted, standing, building, quorum=quorum)
         publish_plan(about, *deployment.plans)
         outcomes = standing.unread + deployment.unread
         if not dry_run:
-            wanted.register()
+            wanted.register(registered)
             outcomes += carry_out(deployment)
         outcomes += copy_afterwards(fleet, outcomes)
     return conclude(about, outcomes)

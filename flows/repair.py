@@ -13,7 +13,7 @@ from prefect import unmapped
 
 from blocks import Platform
 from flows.controller import work_directory
-from flows.deployment import Deployment, look_closer, plan_built, plan_deployment
+from flows.deployment import Deployment, look_closer, plan_built, plan_deployment, start_building
 from flows.gather import Facts, gather
 from flows.packs import Standing
 from tasks.code import Built, CodeFacts, read_code
@@ -58,7 +58,8 @@ def plan_repair(platform: Platform, standing: Standing) -> tuple[Deployment | No
         # A release that is to become current again must not have been changed, either.
         closer = look_closer(Facts(facts.seen, Outcomes()), platform, built, alive, "all")
         return plan_built(closer, platform, built, alive, None), found + lost
-    deployment = plan_deployment(platform, alive, quorum=None, composer=True)
+    building = start_building(platform, composer=True)
+    deployment = plan_deployment(platform, alive, building, quorum=None)
     if wanted and deployment.plan.content != wanted:
         wrong = [host for host in facts.seen if intact.get(host) != wanted]
         return None, found + lost + tell_wrong(facts.seen, wrong, SOURCE_MOVED)
