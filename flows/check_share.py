@@ -54,7 +54,7 @@ from tasks.liveness.values import Verdict
 NAME = "check-share"
 
 
-@operation(NAME, runbook=__doc__, run_name="check share")
+@operation(NAME, runbook=__doc__, run_name="check share", overview=False)
 def check_share(share: Share | None = None, dry_run: bool = False) -> State[dict[str, str]]:
     """Look at what nodes and server see of a share.
 

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from prefect import unmapped
 from prefect.futures import PrefectFuture
 
-from blocks import Platform
+from blocks import Platform, Site
 from flows.controller import work_directory
 from flows.gather import Facts, gather
 from flows.packs import Standing
 from flows.publish import Plan, explaining
+from flows.registry import list_sites_of
 from tasks.code import (
     Audit,
     Built,
@@ -34,9 +35,13 @@ from tasks.sites.profiles import load_profile, overlay_files
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A built source and how it gets to the target: nothing has been touched yet."""
+    """A built source and how it gets to the target: nothing has been touched yet.
+
+    `sites` are all that run on the platform.
+    """
 
     platform: Platform
+    sites: tuple[Site, ...]
     built: Built
     plan: ReleasePlan
     following: FollowPlan
@@ -66,15 +71,16 @@ def plan_deployment(
 ) -> Deployment:
     """Plan the release of the source that is being built; raises PlanRefused with what stands in the way."""
     asked = read_code.map(standing.fleet.writers, unmapped(platform.name), unmapped("none"))
+    sites = list_sites_of(platform.name)
     built = building.result()
     refuse_missing_docroot(built.manifest, platform.docroot, platform.source)
     facts = gather("read releases", asked)
     facts = look_closer(facts, platform, built, standing, "current")
-    deployment = plan_built(facts, platform, built, standing, quorum)
+    deployment = plan_built(facts, platform, built, standing, sites, quorum)
     if set(deployment.plan.switching_hosts) - set(deployment.plan.staging_hosts):
         # Only current releases were looked at, and one that was changed since must not become current again.
         facts = look_closer(facts, platform, built, standing, "all")
-        deployment = plan_built(facts, platform, built, standing, quorum)
+        deployment = plan_built(facts, platform, built, standing, sites, quorum)
     return deployment
 
 
@@ -102,7 +108,12 @@ def look_closer(
 
 
 def plan_built(
-    facts: Facts[CodeFacts], platform: Platform, built: Built, standing: Standing, quorum: int | None
+    facts: Facts[CodeFacts],
+    platform: Platform,
+    built: Built,
+    standing: Standing,
+    sites: tuple[Site, ...],
+    quorum: int | None,
 ) -> Deployment:
     """The plan by which the servers of `facts` have what was built; raises PlanRefused."""
     name, now, writers = platform.name, datetime.now(UTC), standing.fleet.writers
@@ -113,7 +124,7 @@ def plan_built(
     with explaining(f"deploy {name}", facts.unread):
         plan = plan_release(name, desired, facts.seen, now=now, missing=missing, quorum=quorum, keep=keep)
     following = standing.following(name, plan.release, switching=bool(plan.switching_hosts))
-    return Deployment(platform, built, plan, following, standing, facts.unread)
+    return Deployment(platform, sites, built, plan, following, standing, facts.unread)
 
 
 def refuse_missing_docroot(manifest: Manifest, docroot: str, source: str) -> None:

@@ -8,16 +8,18 @@ import re
 from collections.abc import Callable
 from functools import cache, wraps
 from inspect import get_annotations, signature
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect import Flow, flow, get_run_logger
 from prefect.client.schemas.objects import State
+from prefect.flows import FlowStateHook
 from prefect.settings import get_current_settings
 from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.overview import keep_current
+from flows.overview import refresh_quietly
 from tasks.errors import HostsFailed, PackmasterError
+from tasks.outcome import Outcomes
 from tasks.ssh import disconnect_all
 
 P = ParamSpec("P")
@@ -30,24 +32,23 @@ ABBREVIATIONS = frozenset({"gid", "uid", "uri"})
 
 
 def operation(
-    name: str, *, runbook: str | None, run_name: str | Callable[[], str]
+    name: str, *, runbook: str | None, run_name: str | Callable[[], str], overview: bool = True
 ) -> Callable[[Callable[P, State[R]]], Flow[P, State[R]]]:
     """Make a flow of a function that an operator triggers.
 
     `runbook` is the module's docstring; the UI shows it as the description. An error of ours ends the run as
-    Failed with its message, which says what to do next, and without a traceback, which does not.
+    Failed with its message, which says what to do next, and without a traceback, which does not. With
+    `overview`, that page is made anew after a run that changed or failed something; the run has ended then.
     """
+    afterwards: list[FlowStateHook[..., Any]] = [keep_overview] if overview else []
 
     def decorate(function: Callable[P, State[R]]) -> Flow[P, State[R]]:
         @wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> State[R]:
             freeze_imports()
             try:
-                state = function(*args, **kwargs)
-                keep_current(state.data)
-                return state
+                return function(*args, **kwargs)
             except PackmasterError as failure:
-                keep_current(failure.outcomes if isinstance(failure, HostsFailed) else None)
                 get_run_logger().error("%s", failure)
                 return cast("State[R]", Failed(message=str(failure), data=failure))
             finally:
@@ -64,10 +65,21 @@ def operation(
             # What a run found is in its tables. Unless both are said, Prefect asks the server for them.
             persist_result=False,
             result_storage=get_current_settings().results.local_storage_path,
+            on_completion=afterwards,
+            on_failure=afterwards,
         )
         return title_fields(cast("Flow[P, State[R]]", made(run)))
 
     return decorate
+
+
+def keep_overview(flow: object, flow_run: object, state: State) -> None:
+    """The overview is made anew after a run that changed or failed something (a hook of Prefect's)."""
+    del flow, flow_run
+    ended = state.result(raise_on_failure=False)
+    outcomes = ended.outcomes if isinstance(ended, HostsFailed) else ended
+    if isinstance(outcomes, Outcomes) and (outcomes.changed or outcomes.failed):
+        refresh_quietly()
 
 
 @cache

@@ -18,7 +18,6 @@ from prefect.client.schemas.sorting import ArtifactCollectionSort
 from blocks import Cluster, Pack, Platform, Registered, Share, Site, WebServer
 from flows.publish import artifact_key
 from tasks.liveness import parse_rows
-from tasks.outcome import Outcomes
 from tasks.overview import (
     OLD,
     Comparison,
@@ -45,12 +44,6 @@ NIGHTLY = tuple(
 PAGE = 200
 
 log = logging.getLogger(__name__)
-
-
-def keep_current(outcomes: object) -> None:
-    """The overview is made anew when a run changed or failed something."""
-    if isinstance(outcomes, Outcomes) and (outcomes.changed or outcomes.failed):
-        refresh_quietly()
 
 
 def refresh_quietly() -> None:

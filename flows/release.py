@@ -14,7 +14,6 @@ from flows.gather import Facts, gather
 from flows.locks import hold
 from flows.packs import follow_master, look_at_pack, look_through_share
 from flows.publish import announce, conclude, publish_plan
-from flows.registry import list_sites_of
 from flows.standby import copy_afterwards
 from tasks.code import (
     ReleasePlan,
@@ -65,9 +64,8 @@ def carry_out(deployment: Deployment) -> Outcomes:
     plan, platform, fleet = deployment.plan, deployment.platform, deployment.standing.fleet
     if not plan and not deployment.following:
         return as_desired("release", plan.release, fleet)
-    sites = list_sites_of(platform.name)
     staging = [node for node in fleet.nodes if node.name in plan.staging_hosts]
-    links = site_links(platform, sites)
+    links = site_links(platform, deployment.sites)
     outcomes = join_outcomes(
         stage.map(
             staging,
@@ -81,7 +79,7 @@ def carry_out(deployment: Deployment) -> Outcomes:
         plan = plan.without_hosts(outcomes.failed_hosts)
     except PlanRefused as refused:
         return outcomes + Outcomes((Outcome(fleet.name, "switch", error=str(refused)),))
-    switched = switch_everywhere(plan, deployment.following, fleet, sites)
+    switched = switch_everywhere(plan, deployment.following, fleet, deployment.sites)
     outcomes += switched
     # A host that could not be staged fails the run, and is no reason to be silent about what the others did.
     if not switched.failed:

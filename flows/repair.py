@@ -16,6 +16,7 @@ from flows.controller import work_directory
 from flows.deployment import Deployment, look_closer, plan_built, plan_deployment, start_building
 from flows.gather import Facts, gather
 from flows.packs import Standing
+from flows.registry import list_sites_of
 from tasks.code import Built, CodeFacts, read_code
 from tasks.fleet import Node
 from tasks.membership import copy_code, read_release_manifest
@@ -57,7 +58,7 @@ def plan_repair(platform: Platform, standing: Standing) -> tuple[Deployment | No
     if built is not None:
         # A release that is to become current again must not have been changed, either.
         closer = look_closer(Facts(facts.seen, Outcomes()), platform, built, alive, "all")
-        return plan_built(closer, platform, built, alive, None), found + lost
+        return plan_built(closer, platform, built, alive, list_sites_of(name), None), found + lost
     building = start_building(platform, composer=True)
     deployment = plan_deployment(platform, alive, building, quorum=None)
     if wanted and deployment.plan.content != wanted:

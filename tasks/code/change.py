@@ -32,6 +32,11 @@ class Change:
         return digest_of_lines([*map(describe_structure, self.replaced), *after])
 
     @property
+    def is_plain(self) -> bool:
+        """Whether all of it shows in the structure: nothing is replaced by its like with another content."""
+        return {*map(describe_structure, self.replaced)}.isdisjoint(map(describe_structure, self.sent))
+
+    @property
     def keys(self) -> bytes:
         """The keys of all entries that may differ afterwards, NUL-terminated, sorted.
 

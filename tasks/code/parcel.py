@@ -32,8 +32,8 @@ class Parcel:
     """The way from one release to the next: `apart` is transferred, `payload` is unpacked beside it.
 
     `names` are how rsync is told of `apart`. `structure`, `difference` and `contents` are what a node has
-    to find afterwards: the digests of the whole release's structure, of its difference from the base's, and
-    of the contents of what was sent.
+    to find afterwards: the digests of the whole release's structure (empty where that of the difference says
+    as much), of its difference from the base's, and of the contents of what was sent.
     """
 
     structure: str
@@ -96,7 +96,8 @@ def _make(
                 raise PlanRefused(f"{target!a} is no data directory of a site", f"They are under {SITES}")
             _add_link(archive, f"{top}/{check_relative(path)}", target)
     apart = () if inline else theirs
-    digests = (manifest.structure, change.structure, digest_of_contents(change.sent))
+    structure = "" if base is not None and change.is_plain else manifest.structure
+    digests = (structure, change.structure, digest_of_contents(change.sent))
     return Parcel(*digests, apart, name_for_rsync(apart, tree), packed.getvalue())
 
 

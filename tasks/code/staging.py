@@ -73,7 +73,7 @@ echo "$copy"
 # $6: base or empty, $7: the structure's difference from it. With a base, manifests/.edit-$2 says how the
 # manifest is made of the base's, and the release may differ from it only in what is in manifests/.keys-$2;
 # else the status is 66. What changed within the same size and time is no difference to see: then the whole
-# structure is looked at.
+# structure is looked at. Where nothing can have ($3 is empty), no other structure is the right one.
 # The release appears last, by one rename: a release that exists has a manifest and was verified.
 FINISH = f"""
 umask 022
@@ -93,6 +93,10 @@ if [ -f "$lines" ] && [ -f "$keys" ]; then
         others=$(<"$changes" sed -z 's/^\\t//; s/^[^\\t]*\\t//' | sort -zu | comm -z -23 - "$keys" | wc -c)
         [ "$others" = 0 ] || {{ echo base; exit 66; }}
     fi
+elif [ -z "$3" ]; then
+    # What was cut off was not made of this base.
+    echo base
+    exit 66
 fi
 if [ -z "$wanted" ]; then
     seen=$(<"$listing" as_structure)
