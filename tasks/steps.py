@@ -7,6 +7,7 @@ until the last attempt an Unreachable escapes to Prefect, which tries again with
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -116,6 +117,14 @@ def join(futures: Iterable[PrefectFuture[T]]) -> tuple[T, ...]:
 def join_outcomes(futures: Iterable[PrefectFuture[Outcome]]) -> Outcomes:
     """Wait for every host's Outcome."""
     return Outcomes(join(futures))
+
+
+def _says_more(record: logging.LogRecord) -> bool:
+    """Whether it says more than that a task has completed, as its state does: half of all lines did not."""
+    return record.getMessage() != "Finished in state Completed()"
+
+
+logging.getLogger("prefect.task_runs").addFilter(_says_more)
 
 
 def _leave_to_retry(failure: PackmasterError, retries: int, where: str) -> None:
