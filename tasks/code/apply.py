@@ -24,7 +24,7 @@ from tasks.code.programs import Progress
 from tasks.code.release import ReleasePlan
 from tasks.code.rsync import transfer
 from tasks.code.scripts import DISCARD, PRUNE, READ_LISTING, REMOVE_PLATFORM, SWITCH, VERIFY
-from tasks.code.spare import MAKE_SPARE, SPARE_AFTER_SECONDS
+from tasks.code.spare import TIDY, TIDY_AFTER_SECONDS
 from tasks.code.staging import FINISH, PREPARE, STAGE
 from tasks.code.stream import send_files
 from tasks.errors import CommandFailed, Drift, PlanRefused
@@ -204,7 +204,7 @@ def switch_release(ssh: Ssh, platform: str, release: str | None) -> Outcome:
     wanted = "" if release is None else check_release(release)
     result = ssh.run_script(
         SWITCH,
-        *(platform_directory(platform), wanted, MAKE_SPARE, str(SPARE_AFTER_SECONDS)),
+        *(platform_directory(platform), wanted, TIDY, str(TIDY_AFTER_SECONDS)),
         timeout=SWITCH_SECONDS,
         meaning="cannot switch",
     )
@@ -212,14 +212,20 @@ def switch_release(ssh: Ssh, platform: str, release: str | None) -> Outcome:
 
 
 def prune_releases(ssh: Ssh, platform: str, names: Iterable[str]) -> Outcome:
-    """The named releases and left-overs are gone from the host; the current one is refused."""
+    """The named releases and left-overs are gone from the host; the current one is refused.
+
+    Of the releases only the names: the node removes them afterwards, which nobody waits for (see spare.py).
+    """
     names = tuple(names)
     for name in names:
         check_release(name.removeprefix(".staging-").removeprefix(".linking-").removeprefix(".trash-"))
     if not names:
         return Outcome(ssh.node.name, "prune")
     result = ssh.run_script(
-        PRUNE, platform_directory(platform), *names, timeout=STAGE_SECONDS, meaning="cannot prune"
+        PRUNE,
+        *(platform_directory(platform), TIDY, str(TIDY_AFTER_SECONDS + 1), *names),
+        timeout=STAGE_SECONDS,
+        meaning="cannot prune",
     )
     removed = result.text.count("removed ")
     return Outcome(ssh.node.name, "prune", changed=removed > 0, detail=f"{removed} removed")

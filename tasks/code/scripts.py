@@ -19,11 +19,16 @@ while [ ! -d "$probe" ]; do probe=$(dirname "$probe"); done
 [ -w "$probe" ] || echo "readonly $probe"
 df -B1 --output=avail,iavail "$probe" | {{ read -r _ && read -r free && echo "free $free"; }} || true
 cd "$1/releases" 2>/dev/null || exit 0
+is_being_removed() {{ [ -e ../manifests/.lock-trash ] && ! flock -n ../manifests/.lock-trash true; }}
 current=$(readlink ../current || true)
 if [ -n "$current" ]; then echo "current $current"; fi
 for name in * .staging-* .linking-* .trash-*; do
     case $name in
-    .staging-[0-9]* | .linking-[0-9]* | .trash-[0-9]*)
+    .trash-[0-9]*)
+        if [ -d "$name" ] && ! is_being_removed; then echo "leftover $name"; fi
+        continue
+        ;;
+    .staging-[0-9]* | .linking-[0-9]*)
         if [ -d "$name" ]; then echo "leftover $name"; fi
         continue
         ;;
@@ -87,14 +92,23 @@ tell_php() {{
 }}
 """
 
-# $2: release, or empty to take `current` away. $3, $4: MAKE_SPARE of spare.py, when it begins (it is on its
-# own from the start, and no switch fails because of it). Prints what it did.
+# Defines tidy_later: TIDY of spare.py ($1), of a platform's directory ($2) and a release ($3), begins in so
+# many seconds ($4). It is on its own from the start, and nothing fails because of it.
+TIDY_LATER = """
+tidy_later() {
+    setsid -f timeout -k 2 600 nice -n 19 sh -euc "$1" packmaster "$2" "$3" "$4" </dev/null >/dev/null 2>&1 ||
+        true
+}
+"""
+
+# $2: release, or empty to take `current` away. $3, $4: TIDY, and when it begins. Prints what it did.
 # PHP is told in the same command, which outlives its connection: a controller that is killed after the switch
 # must not leave php-fpm with what it remembers of the old code.
 SWITCH = f"""
 cd "$1"
 trap '' HUP PIPE
 {TELL_PHP}
+{TIDY_LATER}
 now=$(readlink current || true)
 if [ -z "$2" ]; then
     if [ -n "$now" ]; then rm -f current; tell_php; echo switched; fi
@@ -107,25 +121,38 @@ rm -f .current-new
 ln -s "releases/$2" .current-new
 mv -T .current-new current
 tell_php
-setsid -f timeout -k 2 600 nice -n 19 sh -euc "$3" packmaster "$1" "$2" "$4" </dev/null >/dev/null 2>&1 ||
-    true
+tidy_later "$3" "$1" "$2" "$4"
 echo switched
 """
 
-# $2…: releases and left-overs to remove. A release is renamed first: half of one is never taken for one.
-PRUNE = """
+# $2, $3: TIDY, and when it begins; then releases and left-overs to remove. A release is renamed, for half of
+# one is never to be taken for one. TIDY removes it, and .lock-trash is held until then, so that READ_FACTS
+# calls it no left-over. One that is there when nobody holds that is removed here, where it is seen to fail.
+PRUNE = f"""
+{TIDY_LATER}
 cd "$1/releases"
 keep=$(readlink ../current || true)
-shift
+platform=$1 tidy=$2 after=$3 trash=
+shift 3
 for name in "$@"; do
-    [ "$keep" != "releases/$name" ] || { echo "$name is current" >&2; exit 73; }
+    [ "$keep" != "releases/$name" ] || {{ echo "$name is current" >&2; exit 73; }}
     [ -d "$name" ] && [ ! -L "$name" ] || continue
     case $name in
-    .*) rm -rf "$name"; rm -f "../manifests/".[a-z]*-"${name#.[a-z]*-}" ;;
-    *) mv -T "$name" ".trash-$name"; rm -f "../manifests/$name"; rm -rf ".trash-$name" ;;
+    .*) rm -rf "$name"; rm -f "../manifests/".[a-z]*-"${{name#.[a-z]*-}}" ;;
+    *)
+        [ ! -e ".trash-$name" ] || rm -rf ".trash-$name"
+        mv -T "$name" ".trash-$name"
+        rm -f "../manifests/$name"
+        trash=yes
+        ;;
     esac
     echo "removed $name"
 done
+if [ -n "$trash" ]; then
+    exec 8>../manifests/.lock-trash
+    flock -n 8 || true
+    tidy_later "$tidy" "$platform" "${{keep#releases/}}" "$after"
+fi
 """
 
 # What is not ours in the platform's directory stays, and makes rmdir fail, which says what it is.

@@ -24,11 +24,11 @@ from tests.nodes.prepared import KINDS, node_of
 
 ROOT = Path(__file__).resolve().parents[2]
 HTTP_SECONDS = 30
-# What changes without anybody having done anything is left out: access times, what PHP caches, and the spare
-# copies that nodes make of releases a little after a switch.
+# What changes without anybody having done anything is left out: access times, what PHP caches, and what nodes
+# do a little after a switch: spare copies are made of releases, and pruned ones go.
 SNAPSHOT = r"""
 find /var/aegir /etc/apache2 /etc/nginx /etc/php /etc/sudoers.d /usr/local/sbin \
-    \( -name '.spare-*' -o -name '.making-*' -o -name '.lock-spare' \) -prune \
+    \( -name '.spare-*' -o -name '.making-*' -o -name '.trash-*' -o -name '.lock-*' \) -prune \
     -o -type d \( -name releases -o -name manifests \) -printf '%p|%y|%m|%u:%g|%l\n' \
     -o -printf '%p|%y|%m|%u:%g|%s|%T@|%l\n' 2>/dev/null | cat -v | sort
 """

@@ -69,7 +69,7 @@ class Shop:
         """What is in the platform's releases on the NFS server's disk."""
         releases = f"{EXPORTED}/{self.fleet.pack.share.name}/platforms/{self.name}/releases"
         listed = self.fleet.execute("nfs1", "ls", "-A", releases).split()
-        return [name for name in listed if not name.startswith((".spare-", ".making-"))]
+        return [name for name in listed if not name.startswith((".spare-", ".making-", ".trash-"))]
 
 
 def register_pack(fleet: Fleet, machines: PackBed, name: str) -> PackFleet:

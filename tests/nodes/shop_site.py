@@ -63,8 +63,8 @@ class Shop:
         self.shown = text
         self.check()
         change_nothing(deploy_platform, **self.wanted)
-        # A node makes its spare copy whenever it gets to it: that is no left-over.
-        leftovers = f"ls -A {self.here}/releases | grep -v -e '^[0-9]' -e '^[.]spare-' -e '^[.]making-'"
+        # A node makes its spare copy, and removes what was pruned, whenever it gets to it: no left-overs.
+        leftovers = f"ls -A {self.here}/releases | grep -v -E '^([0-9]|[.](spare|making|trash)-)'"
         assert [self.fleet.execute(n, "sh", "-c", leftovers, check=False) for n in self.fleet.names] == [
             ""
         ] * 4
