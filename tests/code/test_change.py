@@ -74,6 +74,16 @@ def test_what_may_differ_from_a_base_is_named_as_in_a_listing() -> None:
     assert compare_manifests(base, new).keys == b"".join(key + b"\0" for key in keys)
 
 
+def test_a_change_is_plain_when_all_of_it_shows_in_the_structure() -> None:
+    def having(*sizes: tuple[bytes, int, str]) -> Manifest:
+        return Manifest(Entry(path, "f", 0o644, size, digest * 64) for path, size, digest in sizes)
+
+    old = having((b"a", 1, "a"), (b"b", 2, "b"))
+    assert compare_manifests(old, having((b"a", 3, "c"), (b"b", 2, "b"))).is_plain
+    assert compare_manifests(old, having((b"a", 1, "a"), (b"c", 2, "b"))).is_plain
+    assert not compare_manifests(old, having((b"a", 1, "c"), (b"b", 4, "b"))).is_plain
+
+
 def look(tree: Path, listing: Path) -> None:
     shell(f"cd '{tree}' && {LISTING} >'{listing}'")
 

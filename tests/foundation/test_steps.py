@@ -105,6 +105,26 @@ def test_a_task_without_retries_gives_its_outcome_at_once(calls: Counter[str]) -
     assert calls["web1"] == 1
 
 
+def test_a_log_has_our_line_for_each_host_and_none_that_only_says_completed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @host_task("poke", run_name="poke {node}")
+    def poke(node: str) -> Outcome:
+        if error := fail_with(node):
+            raise error
+        return Outcome(node, "poke", changed=True, detail="done")
+
+    @flow(task_runner=RUNNER)
+    def poke_both() -> Outcomes:
+        return join_outcomes(poke.map(["web1", "full"]))
+
+    poke_both()
+    said = [record.getMessage() for record in caplog.records if record.name == "prefect.task_runs"]
+    assert len([line for line in said if line.startswith("web1")]) == 1, said
+    assert "Finished in state Completed()" not in said
+    assert any(line.startswith("Finished in state Failed(") for line in said), said
+
+
 def test_a_failed_outcome_that_is_returned_turns_the_task_red() -> None:
     @host_task("check", run_name="check {node}")
     def check(node: str) -> Outcome:

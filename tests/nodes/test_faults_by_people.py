@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect import flow
 
 from blocks import Cluster, Site, site_block_name
+from flows import release
 from flows.add_site import add_site
 from flows.create_platform import create_platform
 from flows.deploy_platform import deploy_platform
+from flows.locks import hold
 from flows.remove_site import remove_site
 from tests.nodes.children import running
 from tests.nodes.fleet import Fleet, change_nothing, fail, fleet, saved, succeed
-from tests.nodes.shop_site import Shop, open_shop, register_again
+from tests.nodes.shop_site import Shop, at_the_same_time, open_shop, register_again
 
 __all__ = ["fleet"]
 
@@ -133,6 +138,32 @@ def test_names_of_files_that_are_merely_odd(shop: Shop) -> None:
     assert shop.fleet.bodies(SITE, "/%FF%FE.css") == ["odd"] * 4
     for name in ODD:
         os.unlink(os.path.join(os.fsencode(shop.source), name))
+
+
+def test_what_changes_in_a_source_while_a_run_waits_for_its_locks(shop: Shop) -> None:
+    """It was built before; what is deployed is what is there when the run is let in."""
+    held, let_go = threading.Event(), threading.Event()
+
+    @flow
+    def keep_busy() -> None:
+        with hold(shop.fleet.cluster.resolve()):
+            held.set()
+            let_go.wait(60)
+
+    def change_late() -> None:
+        time.sleep(release.OUTDATED_SECONDS + 2)
+        shop.write()
+        let_go.set()
+
+    busy = threading.Thread(target=keep_busy)
+    busy.start()
+    assert held.wait(30)
+    with at_the_same_time(change_late):
+        succeed(deploy_platform, **shop.wanted)
+    busy.join(30)
+    shop.shown = f"release {shop.number}"
+    shop.check()
+    change_nothing(deploy_platform, **shop.wanted)
 
 
 # What somebody else broke
