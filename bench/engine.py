@@ -22,6 +22,9 @@ from tasks.ssh import connect
 
 T = TypeVar("T")
 
+# So few that a round comes to the state in which a platform always is: each release makes an old one go.
+KEEP = 2
+
 
 def prepare(bed: Bed, platform: str) -> None:
     """Nothing has to be registered for the bare engine."""
@@ -46,7 +49,7 @@ def distribute(bed: Bed, source: Path, platform: str) -> tuple[float, Callable[[
         desired = clock.measure(
             "describe", lambda: describe_release(built, platform, facts, bed.nodes, workdir)
         )
-        plan = plan_release(platform, desired, facts, now=datetime.now(UTC))
+        plan = plan_release(platform, desired, facts, now=datetime.now(UTC), keep=KEEP)
         each("stage", plan.staging_hosts, lambda node: _stage(node, plan, built, workdir))
         each("switch", plan.switching_hosts, lambda n: switch_release(connect(n), platform, plan.release))
         each(

@@ -13,6 +13,7 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
 
 from bench.bed import Bed
+from bench.engine import KEEP
 from bench.results import Span, split_time
 from blocks import BLOCK_TYPES, Cluster, SshCredentials, WebServer
 from flows.create_platform import create_platform
@@ -43,7 +44,8 @@ def distribute(bed: Bed, source: Path, platform: str) -> tuple[float, Callable[[
     """
     started = time.time()
     target = Cluster.get(CLUSTER, platform)
-    state = create_platform(platform=platform, target=target, source=str(source), return_state=True)
+    wanted = {"platform": platform, "target": target, "source": str(source), "keep_releases": KEEP}
+    state = create_platform(**wanted, return_state=True)
     state.result()
     seconds = state.timestamp.timestamp() - started
     run = state.state_details.flow_run_id

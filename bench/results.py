@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal, NamedTuple, get_args
 
-Scenario = Literal["cold", "unchanged", "changed"]
+Scenario = Literal["cold", "unchanged", "changed", "again"]
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 TITLES: Mapping[Scenario, str] = {
     "cold": "cold",
     "unchanged": "nothing changed",
     "changed": "200 files changed",
+    "again": "200 more, one pruned",
 }
 YARDSTICK = "xargs"
 JUDGED = "flow"
