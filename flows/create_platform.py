@@ -3,10 +3,11 @@
 Trigger: by hand or by another system, for a first deployment and for every later one.
 Effect: the source is built once on the worker, staged on all servers in parallel as a release beside the
     current one, verified there against a manifest, and switched everywhere or nowhere; php-fpm is reloaded
-    and every site that answered before is asked again. Old releases are kept. Site data is never touched.
-    When the content is already current everywhere, nothing is done. On a pack the master alone is staged,
-    and switched once every slave sees the whole release through the share; then each slave is waited for
-    until it sees the switch, and its php-fpm is reloaded. A share that is not mounted as it must be refuses.
+    and every site that answered before is asked again. As many old releases are kept as was asked for; each
+    server removes others by itself, some seconds after the run. Site data is never touched. When the content
+    is already current everywhere, nothing is done. On a pack the master alone is staged, and switched once
+    every slave sees the whole release through the share; then each slave is waited for until it sees the
+    switch, and its php-fpm is reloaded. A share that is not mounted as it must be refuses.
 Rollback: automatic when a switch, a reload or a site fails on any server. Later: run rollback-platform.
 Safe to re-run? Yes, at any point and after a kill: what was staged is continued, what is current stays.
 3 a.m.: if it failed, the fleet still serves what it served. Read the outcome table: it names the server and
