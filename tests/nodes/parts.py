@@ -18,7 +18,7 @@ SUBJECTS = {
     "servers": ("bed", "fence_filter", "prepare_server", "servers", "sites", "ssh", "web"),
     "access": ("access",),
     "databases": ("grants", "own_account", "rotation", "galera"),
-    "code": ("bench", "code", "spare"),
+    "code": ("bench", "code", "pruned", "spare"),
 }
 IN_PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
 
