@@ -44,8 +44,9 @@ def distribute(bed: Bed, source: Path, platform: str) -> tuple[float, Callable[[
     """
     started = time.time()
     target = Cluster.get(CLUSTER, platform)
-    wanted = {"platform": platform, "target": target, "source": str(source), "keep_releases": KEEP}
-    state = create_platform(**wanted, return_state=True)
+    state = create_platform(
+        platform=platform, target=target, source=str(source), keep_releases=KEEP, return_state=True
+    )
     state.result()
     seconds = state.timestamp.timestamp() - started
     run = state.state_details.flow_run_id

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal, NamedTuple, get_args
 
-Scenario = Literal["cold", "unchanged", "changed", "again"]
+Scenario = Literal["cold", "unchanged", "changed", "pruning"]
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 TITLES: Mapping[Scenario, str] = {
     "cold": "cold",
     "unchanged": "nothing changed",
     "changed": "200 files changed",
-    "again": "200 more, one pruned",
+    "pruning": "200 more, one pruned",
 }
 YARDSTICK = "xargs"
 JUDGED = "flow"

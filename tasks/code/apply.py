@@ -1,6 +1,6 @@
 """One step on one host: stage, verify, switch, prune. Each can be killed anywhere and run again.
 
-Staging is: take a hard-linked copy of the current release (the spare one, see spare.py, or one made now with
+Staging is: take a hard-linked copy of the current release (the spare one, see tidy.py, or one made now with
 `cp -al`: five times faster on a node than rsync with --link-dest, and right even if a file changed without
 changing its size and time) without what changes, bring what changed (with rsync where a part of it may be
 there), check everything and give it its name. That is one round trip where little changes, three otherwise.
@@ -24,9 +24,9 @@ from tasks.code.programs import Progress
 from tasks.code.release import ReleasePlan
 from tasks.code.rsync import transfer
 from tasks.code.scripts import DISCARD, PRUNE, READ_LISTING, REMOVE_PLATFORM, SWITCH, VERIFY
-from tasks.code.spare import TIDY, TIDY_AFTER_SECONDS
 from tasks.code.staging import FINISH, PREPARE, STAGE
 from tasks.code.stream import send_files
+from tasks.code.tidy import TIDY, TIDY_AFTER_SECONDS
 from tasks.errors import CommandFailed, Drift, PlanRefused
 from tasks.outcome import Outcome
 from tasks.result import Result
@@ -199,7 +199,7 @@ def read_difference(ssh: Ssh, platform: str, release: str, manifest: Manifest) -
 def switch_release(ssh: Ssh, platform: str, release: str | None) -> Outcome:
     """`current` is `release`, swapped in one rename, and php-fpm knows; with None it is gone.
 
-    The node makes a spare copy of it afterwards, which nobody waits for (see spare.py).
+    The node makes a spare copy of it afterwards, which nobody waits for (see tidy.py).
     """
     wanted = "" if release is None else check_release(release)
     result = ssh.run_script(
@@ -214,7 +214,7 @@ def switch_release(ssh: Ssh, platform: str, release: str | None) -> Outcome:
 def prune_releases(ssh: Ssh, platform: str, names: Iterable[str]) -> Outcome:
     """The named releases and left-overs are gone from the host; the current one is refused.
 
-    Of the releases only the names: the node removes them afterwards, which nobody waits for (see spare.py).
+    Of the releases only the names: the node removes them afterwards, which nobody waits for (see tidy.py).
     """
     names = tuple(names)
     for name in names:

@@ -92,7 +92,7 @@ tell_php() {{
 }}
 """
 
-# Defines tidy_later: TIDY of spare.py ($1), of a platform's directory ($2) and a release ($3), begins in so
+# Defines tidy_later: TIDY of tidy.py ($1), of a platform's directory ($2) and a release ($3), begins in so
 # many seconds ($4). It is on its own from the start, and nothing fails because of it.
 TIDY_LATER = """
 tidy_later() {

@@ -8,7 +8,7 @@ from tasks.code.walks import AS_STRUCTURE, DIGEST, LISTING, NOT_SITE_LINKS, READ
 # out of the hard-linked copy, NUL-terminated. Whether there was a staging directory already is in `copy`.
 # A release that is there was made by the attempt before this one, which lost its connection at the very end.
 # The copy is made under another name first, so that a staging directory is always a complete one. It is the
-# spare copy of the base (see spare.py), or it is made now, from a base that nobody changed; else the status
+# spare copy of the base (see tidy.py), or it is made now, from a base that nobody changed; else the status
 # is 67. manifests/.lines-$2 says what the base was like when it was verified, which FINISH compares.
 _COPY = f"""
 umask 022

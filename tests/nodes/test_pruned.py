@@ -39,7 +39,7 @@ def list_hidden(shop: Shop, docker_exec: Exec) -> set[str]:
     return {path.rpartition("/")[2] for path in found.split()} - {".lock-trash", ".lock-spare"}
 
 
-def test_it_is_made_of_a_release_that_was_pruned(shop: Shop, docker_exec: Exec, full: list[str]) -> None:
+def test_the_next_spare_copy_is_made_of_it(shop: Shop, docker_exec: Exec, full: list[str]) -> None:
     pruned = inode(docker_exec, here(shop, "releases", full[0]))
     new = shop.deploy()
     facts = shop.facts()["web1"]
@@ -58,9 +58,7 @@ def test_it_is_made_of_a_release_that_was_pruned(shop: Shop, docker_exec: Exec, 
     shop.check(shop.deploy(), shop.build())
 
 
-def test_a_pruned_release_that_cannot_be_removed_is_told(
-    shop: Shop, docker_exec: Exec, full: list[str]
-) -> None:
+def test_one_that_cannot_be_removed_is_told(shop: Shop, docker_exec: Exec, full: list[str]) -> None:
     roots = here(shop, "releases", full[0], "x")
     docker_exec("web1", "sh", "-c", f"mkdir {roots} && touch {roots}/y")
     new = shop.deploy()

@@ -20,7 +20,7 @@ case $mode in
     copy) set -- "$@" --include=/.packmaster-sequence.next ;;
     *) set -- "$@" --dry-run --out-format='%i %n' ;;
 esac
-# Spare copies and pruned releases (tasks/code/spare.py) are each server's own. A node sees to them some seconds after a
+# Spare copies and pruned releases (tasks/code/tidy.py) are each server's own. A node sees to them some seconds after a
 # switch, and rsync 3.2.7 hangs with -H when a directory of hard links gets another name while it is copied.
 if [ "$module" = code ]; then
     for name in making spare trash; do
