@@ -19,6 +19,8 @@ from tests.nodes.shares import DISK, SHARE, Watching, watching
 __all__ = ["fleet", "watching"]
 
 V = Verdict
+# All machines share two cores, so some are slow.
+WORKS = {V.OK, V.SLOW}
 SERVER, PATH = ("nfs1", "server"), ("controller", "path to the server")
 PROBE = (Path(facts.__file__).with_name("scripts") / "probe.pl").read_text()
 # One probe may take its 2 s limit, and what a busy machine needs around it.
@@ -166,7 +168,7 @@ def test_the_servers_disk_hangs(watching: Watching) -> None:
     try:
         hung = (SERVER, *((name, SITES) for name in watching.nodes))
         found = watching.look_until(dict.fromkeys(hung, V.HUNG), alone=False)
-        assert found[PATH].verdict is V.OK
+        assert found[PATH].verdict in WORKS
         assert watching.seconds < SAMPLE_SECONDS
     finally:
         watching.bed.guest("nfs1", f"fsfreeze -u {DISK}")
@@ -179,8 +181,8 @@ def test_an_export_that_is_gone_and_a_server_that_lets_nobody_in(watching: Watch
         found = watching.look_until({SERVER: V.DENIED}, alone=False)
         assert address in found[SERVER].detail
         assert found["slave1", SITES].verdict in {V.STALE, V.DENIED}
-        assert found["slave1", PLATFORMS].verdict is V.OK
-        assert found["slave2", SITES].verdict is V.OK
+        assert found["slave1", PLATFORMS].verdict in WORKS
+        assert found["slave2", SITES].verdict in WORKS
     finally:
         watching.bed.guest("nfs1", "exportfs -r")
 

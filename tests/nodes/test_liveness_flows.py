@@ -29,6 +29,8 @@ MOUNTED = "grep ' nfs4 ' /proc/self/mountinfo | sort"
 HUNG_SECONDS = 15.0
 CODE, DATA = f"{DISK}/{SHARE}/platforms", f"{DISK}/{SHARE}/sites"
 DRAINED = "/run/packmaster/drained"
+# All machines share two cores, so some are slow.
+WORKS = {"OK", "SLOW"}
 PHP = "systemctl is-active php8.2-fpm"
 
 
@@ -93,6 +95,20 @@ def external(watching: Watching) -> Share:
     return registered
 
 
+@pytest.fixture
+def wrong_server(watching: Watching) -> Iterator[str]:
+    """The address of nfs2, which lets slave1 mount a directory that has the share's path."""
+    guest, client = watching.bed.guest, watching.bed.addresses["slave1"]
+    guest(
+        "nfs2",
+        f"mkdir -p {DATA} /etc/exports.d; chown 5000:5000 {DATA}; "
+        f"echo '{DATA} {client}(rw,sync,no_subtree_check)' >/etc/exports.d/bed.exports; "
+        "systemctl start nfs-server; exportfs -r",
+    )
+    yield watching.bed.addresses["nfs2"]
+    guest("nfs2", "systemctl stop nfs-server; rm -rf /etc/exports.d /srv/packmaster")
+
+
 def test_a_share_that_was_never_provisioned_is_nobodys_alarm(watching: Watching) -> None:
     fleet = watching.fleet
     master, slave = fleet.names[:2]
@@ -110,7 +126,7 @@ def test_a_share_that_was_never_provisioned_is_nobodys_alarm(watching: Watching)
 
 def test_the_servers_power_fails_and_comes_back(watching: Watching, external: Share) -> None:
     await_well(watching)
-    assert set(held(watching).values()) == {"OK"}
+    assert set(held(watching).values()) <= WORKS
     before = told(watching)
     watching.bed.power_off("nfs1")
     began = time.monotonic()
@@ -141,7 +157,7 @@ def test_the_servers_power_fails_and_comes_back(watching: Watching, external: Sh
     assert len(succeed(repair_share, share=external).changed) == len(watching.nodes)
     assert not any(watching.bed.guest(name, "cat /run/packmaster/drained || :") for name in watching.nodes)
     await_well(watching)
-    assert set(held(watching).values()) == {"OK"}
+    assert set(held(watching).values()) <= WORKS
     await_told(watching, [*before, "unhealthy", "recovered"])
     assert told(watching, EXTERNAL) == ["failing_over", "unhealthy"]
     assert check(watching, EXTERNAL).is_completed()
@@ -151,10 +167,7 @@ def test_the_servers_power_fails_and_comes_back(watching: Watching, external: Sh
 def test_a_directory_is_removed_and_made_again_under_its_clients(watching: Watching) -> None:
     await_well(watching)
     watching.bed.guest("nfs1", f"rm -rf {CODE}; mkdir -m 0755 {CODE}; chown aegir: {CODE}")
-    found = watching.look()
-    stale = {name: found[name, PLATFORMS].verdict for name in watching.nodes}
-    assert set(stale.values()) == {V.STALE}, stale
-    assert {found[name, SITES].verdict for name in watching.nodes} == {V.OK}
+    watching.look_until({(name, PLATFORMS): V.STALE for name in watching.nodes})
     before = {name: (mount_ids(watching, name), php(watching, name)) for name in watching.nodes}
     made_anew = watching.bed.guest("nfs1", f"stat -c %i {CODE}")
     dry = succeed(repair_share, share=watching.share, dry_run=True)
@@ -200,22 +213,15 @@ def test_no_mount_is_torn_off_while_the_servers_disk_is_frozen(watching: Watchin
     watching.bed.guest("slave1", f"su -s /bin/sh aegir -c 'rm -f {written}'")
 
 
-def test_the_wrong_server_and_somebody_who_uses_it(watching: Watching) -> None:
+def test_the_wrong_server_and_somebody_who_uses_it(watching: Watching, wrong_server: str) -> None:
     """It may be written to, so it is not taken away by force: whoever it is is named."""
-    guest, other = watching.bed.guest, watching.bed.addresses["nfs2"]
-    address = watching.bed.addresses["slave1"]
-    guest(
-        "nfs2",
-        f"mkdir -p {DATA} /etc/exports.d; chown 5000:5000 {DATA}; "
-        f"echo '{DATA} {address}(rw,sync,no_subtree_check)' >/etc/exports.d/bed.exports; "
-        "systemctl start nfs-server; exportfs -r",
-    )
+    guest = watching.bed.guest
     guest("slave1", f"systemctl stop php8.2-fpm; umount {SITES}; systemctl start php8.2-fpm")
-    guest("slave1", f"mount -t nfs -o vers=4.2,hard,retry=0 {other}:{DATA} {SITES}")
+    guest("slave1", f"mount -t nfs -o vers=4.2,hard,retry=0 {wrong_server}:{DATA} {SITES}")
     guest("slave1", f"(cd {SITES} && exec setsid sleep 300) >/dev/null 2>&1 </dev/null &")
     guest("slave2", f"systemctl stop php8.2-fpm; umount {SITES}; systemctl start php8.2-fpm")
     try:
-        assert watching.wrong() == {("slave1", SITES): V.WRONG_SERVER, ("slave2", SITES): V.NOT_MOUNTED}
+        watching.look_until({("slave1", SITES): V.WRONG_SERVER, ("slave2", SITES): V.NOT_MOUNTED})
         before = {name: (mount_ids(watching, name), php(watching, name)) for name in ("master1", "slave2")}
         said = fail(repair_share, share=watching.share)
         assert "stays mounted" in said
@@ -229,9 +235,8 @@ def test_the_wrong_server_and_somebody_who_uses_it(watching: Watching) -> None:
     finally:
         guest("slave1", "pkill -x sleep", check=False)
     succeed(repair_share, share=watching.share)
-    assert watching.wrong() == {}
+    watching.look_until({})
     assert php(watching, "slave1").startswith("active")
-    guest("nfs2", "systemctl stop nfs-server; rm -rf /etc/exports.d /srv/packmaster")
 
 
 def test_a_server_that_lets_nobody_in_costs_no_node_its_php(watching: Watching) -> None:
@@ -247,23 +252,23 @@ def test_a_server_that_lets_nobody_in_costs_no_node_its_php(watching: Watching) 
     finally:
         guest("nfs1", "exportfs -r")
     succeed(repair_share, share=watching.share)
-    assert watching.wrong() == {}
+    watching.look_until({})
 
 
 def test_a_repair_is_killed_between_its_steps(watching: Watching) -> None:
     guest = watching.bed.guest
     guest("slave2", f"systemctl stop php8.2-fpm; umount {SITES} {PLATFORMS}; systemctl start php8.2-fpm")
-    assert watching.wrong() == {("slave2", SITES): V.NOT_MOUNTED, ("slave2", PLATFORMS): V.NOT_MOUNTED}
+    watching.look_until({("slave2", SITES): V.NOT_MOUNTED, ("slave2", PLATFORMS): V.NOT_MOUNTED})
     with running("repair_share", share=watching.share) as child:
         guest("slave2", f"until [ -s {DRAINED} ]; do sleep 0.05; done")
         child.kill()
     watching.release_locks()
     succeed(repair_share, share=watching.share)
-    assert watching.wrong() == {}
+    watching.look_until({})
     # Killed after the last mount, before php-fpm was started: its note says what ran.
     guest("slave2", f"systemctl stop php8.2-fpm; echo php8.2-fpm >{DRAINED}")
     assert "slave2" in fail(check_share, share=watching.share)
-    left = {key: verdict for key, verdict in held(watching).items() if verdict != "OK"}
+    left = {key: verdict for key, verdict in held(watching).items() if verdict not in WORKS}
     assert left == {("slave2", SITES): "DRAINED", ("slave2", PLATFORMS): "DRAINED"}
     outcomes = succeed(repair_share, share=watching.share)
     assert [(o.host, o.step) for o in outcomes.changed] == [("slave2", "resume")]
