@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from flows.locks import lock_name
 from tests.nodes.kept import find, read_kept, spell
 from tests.nodes.service import LOGIN, POOL, Service
 from tests.nodes.service_shop import PASSWORD, SITE, account, named, ready, service, shop, source
+from tests.nodes.sources import Sources
 
 __all__ = ["account", "ready", "service", "shop", "source"]
 
@@ -71,19 +71,19 @@ def test_a_request_that_is_no_request_is_refused_with_words(service: Service) ->
     assert "Input should be a valid dictionary" in refused.text
 
 
-def test_two_workers_on_one_cluster_work_one_after_the_other(
-    shop: Service, docker_pause: Callable[[str], None], docker_unpause: Callable[[str], None]
-) -> None:
+def test_two_workers_on_one_cluster_work_one_after_the_other(shop: Service) -> None:
     """By what was recorded: both ran at the same time, and no task of the one while the other's did."""
     lock = f"/v2/concurrency_limits/{lock_name('server', 'web3')}"
-    docker_pause("web3")
-    first = shop.begin("verify-platform", {"platform": named("platform", "svc-shop"), "dry_run": True})
-    shop.wait(lambda: shop.get(lock).json()["active_slots"] == 1, 60)
-    second = shop.begin("prepare-server", {"servers": ["web3"], "dry_run": True}, "second")
-    said = f"is held by the run {shop.get(f'/flow_runs/{first}').json()['name']}"
-    mine = {"logs": {"flow_run_id": {"any_": [second]}}}
-    shop.wait(lambda: any(said in line["message"] for line in shop.filter("logs", mine)), 60)
-    docker_unpause("web3")
+    with Sources().served("127.0.0.1") as sources:
+        source = sources.offer("svc-waits", held=True)
+        wanted = {"platform": "svc-waits", "target": named("cluster", "svc-web"), "dry_run": True, **source}
+        first = shop.begin("create-platform", wanted)
+        shop.wait(lambda: shop.get(lock).json()["active_slots"] == 1, 120)
+        second = shop.begin("prepare-server", {"servers": ["web3"], "dry_run": True}, "second")
+        said = f"is held by the run {shop.get(f'/flow_runs/{first}').json()['name']}"
+        mine = {"logs": {"flow_run_id": {"any_": [second]}}}
+        shop.wait(lambda: any(said in line["message"] for line in shop.filter("logs", mine)), 120)
+        sources.release("svc-waits")
     one, two = shop.finish(first), shop.finish(second)
     assert one["start_time"] < two["start_time"] < one["end_time"] < two["end_time"]
     assert (one["work_queue_name"], two["work_queue_name"]) == ("default", "second")
