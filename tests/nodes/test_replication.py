@@ -134,10 +134,11 @@ def test_the_key_opens_nothing_else(copied: Replica) -> None:
     assert copied.bed.guest("nfs1", f"stat -c %a {folder} {folder}/id_ed25519") == "700\n600\n"
 
 
-def test_a_spare_copy_is_its_servers_own(copied: Replica) -> None:
-    """A node makes one while its release is copied: rsync hung when its hard links moved."""
+@pytest.mark.parametrize("kind", ["spare", "trash"])
+def test_what_a_node_tidies_up_is_its_servers_own(copied: Replica, kind: str) -> None:
+    """A node does so while its release is copied: rsync hung when hard links moved."""
     spare = f"{CODE}/blog/releases/.{{}}-20260102030405-0123456789ab"
-    copied.bed.guest("nfs1", f"cp -al {CODE}/blog/releases/1 {spare.format('spare')}")
+    copied.bed.guest("nfs1", f"cp -al {CODE}/blog/releases/1 {spare.format(kind)}")
     copied.bed.guest("nfs2", f"mkdir {spare.format('making')}")
     try:
         assert copied.sync()[1].files == 0
@@ -145,7 +146,7 @@ def test_a_spare_copy_is_its_servers_own(copied: Replica) -> None:
         assert there == [spare.format("making").rpartition("/")[2], "1"]
     finally:
         copied.bed.guest("nfs2", f"rmdir {spare.format('making')}")
-        copied.bed.guest("nfs1", f"rm -r {spare.format('spare')}")
+        copied.bed.guest("nfs1", f"rm -r {spare.format(kind)}")
     copied.sync()
     copied.assert_same()
 
