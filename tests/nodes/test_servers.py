@@ -19,7 +19,7 @@ from tasks.servers.plan import ServerPlan
 from tasks.servers.state import PHP, WEB_SERVICE
 from tasks.servers.steps import WriteFile
 from tasks.ssh import connect, disconnect_all
-from tests.nodes.prepared import KINDS, node_of, prepared
+from tests.nodes.prepared import KINDS, node_of
 
 Exec = Callable[..., str]
 NAMES = tuple(KINDS)
@@ -42,8 +42,13 @@ def look_at(docker_exec: Exec, name: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def ready(bed: Any) -> tuple[Node, ...]:
-    return prepared(bed)
+def ready(bed: Any, docker_exec: Exec) -> tuple[Node, ...]:
+    """The nodes as prepare-server leaves them, also where tests of platforms and sites had the bed before."""
+    nodes = tuple(node_of(bed, name) for name in NAMES)
+    for node in nodes:
+        docker_exec(node.name, "sh", "-c", "cd /var/aegir && rm -rf platforms/* sites/* config/* || :")
+        prepare(node)
+    return nodes
 
 
 @pytest.fixture
