@@ -29,6 +29,8 @@ KINDS: dict[str, ServerKind] = {"master1": "apache", "slave1": "apache", "slave2
 NODES = tuple(KINDS)
 # All machines share two cores with what else is tested at the same time.
 SETTLE_SECONDS = 30
+# All machines share two cores, so some are slow.
+WORKS = frozenset({Verdict.OK, Verdict.SLOW})
 # The shortest that nfsd takes: a test cannot wait 90 s each time that the server is back.
 GRACE = """
 mkdir -p /etc/nfs.conf.d /srv/packmaster
@@ -105,9 +107,9 @@ class Watching:
         return find_all(watched, self.sample)
 
     def wrong(self, found: Mapping[Key, Finding] | None = None) -> dict[Key, Verdict]:
-        """What does not work, now or in what was found; all machines share two cores, so some are slow."""
-        looked, works = self.look() if found is None else found, {Verdict.OK, Verdict.SLOW}
-        return {key: one.verdict for key, one in looked.items() if one.verdict not in works}
+        """What does not work, now or in what was found."""
+        looked = self.look() if found is None else found
+        return {key: one.verdict for key, one in looked.items() if one.verdict not in WORKS}
 
     def look_until(self, wrong: Mapping[Key, Verdict], *, alone: bool = True) -> dict[Key, Finding]:
         """A look that finds `wrong`, and `alone` nothing else.

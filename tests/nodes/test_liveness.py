@@ -14,13 +14,11 @@ from tasks.liveness import Verdict, facts
 from tasks.liveness.quorum import Key
 from tasks.ssh import disconnect_all
 from tests.nodes.fleet import fleet, wait_until
-from tests.nodes.shares import DISK, SHARE, Watching, watching
+from tests.nodes.shares import DISK, SHARE, WORKS, Watching, watching
 
 __all__ = ["fleet", "watching"]
 
 V = Verdict
-# All machines share two cores, so some are slow.
-WORKS = {V.OK, V.SLOW}
 SERVER, PATH = ("nfs1", "server"), ("controller", "path to the server")
 PROBE = (Path(facts.__file__).with_name("scripts") / "probe.pl").read_text()
 # One probe may take its 2 s limit, and what a busy machine needs around it.

@@ -23,6 +23,7 @@ from tests.nodes.prepared import KINDS, node_of
 
 Exec = Callable[..., str]
 NAMES = tuple(KINDS)
+LEFT_BY_OTHERS = "/var/aegir/platforms/* /var/aegir/sites/* /var/aegir/config/*"
 
 
 def plan_of(node: Node, **ids: int) -> ServerPlan:
@@ -46,7 +47,7 @@ def ready(bed: Any, docker_exec: Exec) -> tuple[Node, ...]:
     """The nodes as prepare-server leaves them, also where tests of platforms and sites had the bed before."""
     nodes = tuple(node_of(bed, name) for name in NAMES)
     for node in nodes:
-        docker_exec(node.name, "sh", "-c", "cd /var/aegir && rm -rf platforms/* sites/* config/* || :")
+        docker_exec(node.name, "sh", "-c", f"rm -rf {LEFT_BY_OTHERS}")
         prepare(node)
     return nodes
 
