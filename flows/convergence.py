@@ -134,7 +134,8 @@ def serve_everywhere(nodes: Sequence[Node], web: Mapping[str, WebPlan], sites: S
         return tested
     outcomes = join_outcomes(install_config.map(nodes, plans))
     if not outcomes.failed:
-        outcomes += join_outcomes(check_sites.map(nodes, unmapped(site_checks(sites))))
+        loaded = [plan.generation for plan in plans]
+        outcomes += join_outcomes(check_sites.map(nodes, unmapped(site_checks(sites)), loaded))
     if outcomes.failed:
         outcomes += join_outcomes(restore_config.map(nodes, plans))
     return outcomes

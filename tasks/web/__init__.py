@@ -75,6 +75,6 @@ def find_answering(node: Node, checks: Sequence[SiteCheck]) -> Answering:
 
 
 @host_task("check sites", run_name="check sites on {node.name}")
-def check_sites(node: Node, checks: Sequence[SiteCheck]) -> Outcome:
-    """Every site was asked for on this node with its own name."""
-    return check.check_sites(node, checks)
+def check_sites(node: Node, checks: Sequence[SiteCheck], generation: str | None = None) -> Outcome:
+    """Every site was asked for on this node with its own name; `generation` is what it was reloaded with."""
+    return check.check_sites(node, checks, generation)

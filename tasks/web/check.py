@@ -16,6 +16,8 @@ from tasks.outcome import Outcome
 from tasks.web.render import UNKNOWN_HOST
 
 HTTP_SECONDS = 10.0
+RELOAD_SECONDS = 15.0
+NO_VHOST = "no vhost on this server has that name"
 _BODY_BYTES = 1 << 20
 _MARK = b"packmaster "
 
@@ -69,16 +71,20 @@ class Answering:
 
 
 class SiteFailed(PackmasterError):  # noqa: N818
-    """A node answered for a site, but not as a healthy site does."""
+    """A node answered for a site, but not as a healthy site does.
 
-    def __init__(self, host: str, url: str, reason: str) -> None:
+    `generation` is the configuration that answered because it has no vhost of that name, if that was it.
+    """
+
+    def __init__(self, host: str, url: str, reason: str, generation: str | None = None) -> None:
         super().__init__(f"{url} on {host}: {reason}")
         self.host = host
         self.url = url
         self.reason = reason
+        self.generation = generation
 
-    def __reduce__(self) -> tuple[type[SiteFailed], tuple[str, str, str]]:
-        return type(self), (self.host, self.url, self.reason)
+    def __reduce__(self) -> tuple[type[SiteFailed], tuple[str, str, str, str | None]]:
+        return type(self), (self.host, self.url, self.reason, self.generation)
 
 
 def fetch(node: Node, uri: str, path: str = "/", timeout: float = HTTP_SECONDS) -> Answer:
@@ -127,7 +133,7 @@ def check_site(
     """Return the answer of a healthy site; raises SiteFailed with the answer's beginning, or Unreachable."""
     answer = fetch(node, uri, path, timeout)
     if answer.is_catch_all:
-        raise SiteFailed(node.name, answer.url, "no vhost on this server has that name")
+        raise SiteFailed(node.name, answer.url, NO_VHOST, answer.generation)
     if answer.status not in expect:
         wanted = f"{expect.start} to {expect.stop - 1}" if len(expect) > 1 else f"{expect.start}"
         raise SiteFailed(
@@ -151,11 +157,22 @@ def run_check(node: Node, check: SiteCheck) -> str:
     return f"{check.uri} {answer.status} in {answer.seconds * 1000:.0f} ms"
 
 
-def check_sites(node: Node, checks: Sequence[SiteCheck]) -> Outcome:
-    """Every check was made, also after one that failed; the outcome names each failure."""
+def check_sites(
+    node: Node, checks: Sequence[SiteCheck], generation: str | None = None, seconds: float = RELOAD_SECONDS
+) -> Outcome:
+    """Every check was made, also after one that failed; the outcome names each failure.
+
+    A node that was just reloaded with `generation` may on a busy machine let a worker with an older
+    configuration answer once more: it is asked again, for `seconds` in all.
+    """
     healthy: list[str] = []
     failures: list[str] = []
-    for _, said in _ask_all(node, checks):
+    ends = time.monotonic() + seconds
+    for check, first in _ask_all(node, checks):
+        said = first
+        while generation and _is_outdated(said, generation) and time.monotonic() < ends:
+            time.sleep(0.1)
+            said = _ask(node, check)
         if isinstance(said, PackmasterError):
             failures.append(str(said))
         else:
@@ -191,6 +208,10 @@ def _ask(node: Node, check: SiteCheck) -> str | PackmasterError:
         return run_check(node, check)
     except PackmasterError as failure:
         return failure
+
+
+def _is_outdated(said: str | PackmasterError, generation: str) -> bool:
+    return isinstance(said, SiteFailed) and said.generation not in {None, generation}
 
 
 def read_loaded_generation(node: Node, timeout: float = HTTP_SECONDS) -> str | None:

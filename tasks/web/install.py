@@ -11,12 +11,20 @@ from tasks.fleet import Node
 from tasks.outcome import Outcome
 from tasks.ssh import Ssh, connect
 from tasks.web.apply import prune_generations, reload_web, stage_generation, switch_generation, test_staged
-from tasks.web.check import Answer, SiteCheck, SiteFailed, fetch, read_loaded_generation, run_check
+from tasks.web.check import (
+    NO_VHOST,
+    RELOAD_SECONDS,
+    Answer,
+    SiteCheck,
+    SiteFailed,
+    fetch,
+    read_loaded_generation,
+    run_check,
+)
 from tasks.web.plan import WebPlan
 
 log = logging.getLogger(__name__)
 
-RELOAD_SECONDS = 15.0
 # After a reload, workers with the old configuration may take a few more requests.
 _SIGHTINGS = 3
 
@@ -122,7 +130,7 @@ def check_routes(
 def _misrouted(answer: Answer, status: int | None) -> str:
     """Why it is not what the name has to answer, or nothing."""
     if answer.is_catch_all:
-        return "no vhost on this server has that name"
+        return NO_VHOST
     return f"answered {answer.status}, not {status}" if status not in {None, answer.status} else ""
 
 

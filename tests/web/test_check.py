@@ -115,6 +115,18 @@ def in_turn(*answers: Callable[[socket.socket], None]) -> Callable[[socket.socke
     return answer
 
 
+def test_a_site_that_an_old_worker_does_not_know_is_asked_for_again_after_a_reload() -> None:
+    old, new = (b"HTTP/1.1 404 Not Found\r\n\r\npackmaster %s\n" % name for name in (b"old", b"new"))
+    with serving(in_turn(saying(old), saying(OK), saying(old), saying(old), saying(OK))) as node:
+        assert check_sites(node, CHECKS, "new").ok
+    with serving(in_turn(saying(new), saying(OK))) as node:
+        assert "a.org/ on web1: no vhost" in (check_sites(node, CHECKS, "new").error or "")
+    with serving(in_turn(saying(old), saying(OK))) as node:
+        assert "a.org/ on web1: no vhost" in (check_sites(node, CHECKS).error or "")
+    with serving(saying(old)) as node:
+        assert (check_sites(node, CHECKS, "new", seconds=0.3).error or "").count("no vhost") == len(CHECKS)
+
+
 def silent(client: socket.socket) -> None:
     """Nothing is ever said, and the connection stays."""
 
