@@ -127,7 +127,10 @@ def test_nfsd_that_waits_is_started_when_its_peer_is_back(tmp_path: Path) -> Non
             assert not started.exists()
             with answering(f"{SHARE} 4 standby\nend\n", port):
                 # One try was made before the peer was back, and may last as long as a look at it.
-                time.sleep(3 * RETRY_SECONDS)
+                ends = time.monotonic() + 20 * RETRY_SECONDS
+                while server.waiting.exists() and time.monotonic() < ends:
+                    time.sleep(0.1)
+                time.sleep(RETRY_SECONDS + 1)
         finally:
             watch.kill()
     assert started.read_text() == "start --no-block nfs-server\n"

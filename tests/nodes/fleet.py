@@ -268,7 +268,7 @@ def wait_on(fleet: Fleet, name: str, condition: str, seconds: int = 60) -> None:
     fleet.execute(name, "timeout", str(seconds), "sh", "-c", script)
 
 
-def wait_until(is_so: Callable[[], Any], seconds: float = 30) -> Any:
+def wait_until(is_so: Callable[[], Any], seconds: float = 60) -> Any:
     """What `is_so` finally says that is true; fails when it never does."""
     ends = time.monotonic() + seconds
     while not (answer := is_so()):

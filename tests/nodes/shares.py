@@ -28,7 +28,7 @@ SHARE, DISK = "watched-files", "/srv/packmaster"
 KINDS: dict[str, ServerKind] = {"master1": "apache", "slave1": "apache", "slave2": "nginx"}
 NODES = tuple(KINDS)
 # All machines share two cores with what else is tested at the same time.
-SETTLE_SECONDS = 30
+SETTLE_SECONDS = 60
 # All machines share two cores, so some are slow.
 WORKS = frozenset({Verdict.OK, Verdict.SLOW})
 # The shortest that nfsd takes: a test cannot wait 90 s each time that the server is back.

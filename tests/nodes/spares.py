@@ -18,7 +18,7 @@ from tests.nodes.shop import Shop
 from tests.odd_names import ODD
 
 Exec = Callable[..., str]
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 
 
 @pytest.fixture

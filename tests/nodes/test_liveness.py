@@ -86,7 +86,8 @@ def test_the_controller_is_cut_off_and_nobody_else(watching: Watching) -> None:
 
 def test_a_hundred_probes_of_a_mount_that_hangs(watching: Watching) -> None:
     """They leave no process behind, and none of them waits for the mount; the kernel's own threads may."""
-    watching.bed.guest("slave1", "setsid perl -e 'sleep 600' >/dev/null 2>&1 </dev/null & sleep 0.5")
+    stays = "setsid perl -e 'sleep 600' >/dev/null 2>&1 </dev/null &"
+    watching.bed.guest("slave1", f"{stays} until pgrep -x perl; do sleep 0.1; done")
     assert watching.bed.guest("slave1", LEFTOVERS).startswith("left"), "one that is left would be seen"
     watching.bed.guest("slave1", "pkill -x perl")
     watching.bed.drop_port("nfs1", 2049, watching.bed.addresses["slave1"])
@@ -112,7 +113,8 @@ def test_where_an_earlier_probe_lives_no_other_is_sent(watching: Watching) -> No
     began = int(time.time()) - 3600
     watching.bed.guest(
         "slave1",
-        f"printf {began} >{mark}; setsid flock {mark} sleep 60 >/dev/null 2>&1 </dev/null & sleep 0.5",
+        f"printf {began} >{mark}; setsid flock {mark} sleep 60 >/dev/null 2>&1 </dev/null & "
+        f"while flock -n {mark} true; do sleep 0.1; done",
     )
     try:
         watching.look_until({("slave1", SITES): V.HUNG})

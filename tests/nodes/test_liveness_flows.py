@@ -51,7 +51,7 @@ def told(watching: Watching, share: str = SHARE) -> list[str]:
 
 def await_told(watching: Watching, expected: list[str], share: str = SHARE) -> None:
     """Events are recorded with a delay: these come, and a second later there is still no other one."""
-    wait_until(lambda: len(told(watching, share)) >= len(expected), 20)
+    wait_until(lambda: len(told(watching, share)) >= len(expected), 60)
     time.sleep(1)
     assert told(watching, share) == expected
 

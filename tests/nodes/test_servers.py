@@ -209,8 +209,8 @@ def test_the_other_web_server_on_the_port_is_refused(
 ) -> None:
     if name == "web3":
         # nginx listens nowhere before it has a site.
-        site = "echo 'server { listen 80; }' >/etc/nginx/conf.d/x.conf && nginx -s reload && sleep 1"
-        docker_exec(name, "sh", "-c", site)
+        site = "echo 'server { listen 80; }' >/etc/nginx/conf.d/x.conf && nginx -s reload"
+        docker_exec(name, "bash", "-c", f"{site}; until (: </dev/tcp/127.0.0.1/80); do sleep 0.1; done")
         put_back(name, "rm /etc/nginx/conf.d/x.conf && nginx -s reload")
     holder = {"web1": "apache2", "web3": "nginx"}[name]
     with pytest.raises(PlanRefused, match=f"port 80 is taken by {holder}, and the inventory says {kind}"):

@@ -157,9 +157,10 @@ def test_a_platform_is_removed_with_it_also_while_it_is_made(shop: Shop, docker_
     one = shop.deploy()
     wait_for_spare(shop, docker_exec, one.release)
     lock = here(shop, "manifests/.lock-spare")
-    holder = ["docker", "exec", f"{PROJECT}-web1", "flock", lock, "sleep", "2"]
-    with subprocess.Popen(holder):
-        time.sleep(0.5)
+    holder = ["docker", "exec", f"{PROJECT}-web1", "flock", lock, "sh", "-c", "echo held; exec sleep 2"]
+    with subprocess.Popen(holder, stdout=subprocess.PIPE) as making:
+        assert making.stdout is not None
+        assert making.stdout.readline() == b"held\n"
         started = time.monotonic()
         assert remove_platform(connect(shop.nodes[0]), shop.platform).changed
     assert time.monotonic() - started > 1

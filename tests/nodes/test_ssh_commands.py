@@ -119,10 +119,10 @@ def test_a_daemon_that_keeps_the_output_open_does_not_block(ssh: Ssh, docker_exe
 def test_a_command_over_its_time_is_killed_on_the_node(ssh: Ssh, docker_exec: DockerExec) -> None:
     with lasting(10), pytest.raises(Unreachable, match=r"`sleep 7532` did not finish in 1 s"):
         ssh.run(["sleep", "7532"], timeout=1)
-    assert wait_until(lambda: count_processes(docker_exec, "sleep 7532") == 0, 5)
+    assert wait_until(lambda: count_processes(docker_exec, "sleep 7532") == 0, 20)
     with lasting(15), pytest.raises(Unreachable, match="did not finish in 1 s"):
         ssh.run_script("trap '' TERM; while :; do sleep 0.7533; done", timeout=1)
-    assert wait_until(lambda: count_processes(docker_exec, "0.7533") == 0, 5)
+    assert wait_until(lambda: count_processes(docker_exec, "0.7533") == 0, 20)
     assert ssh.run(["true"]).ok
 
 
@@ -136,11 +136,11 @@ def test_a_dead_controller_leaves_nothing_running(node: Node, docker_exec: Docke
     connection = Ssh(node)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(connection.run, ["sleep", "7534"], timeout=4)
-        assert wait_until(lambda: count_processes(docker_exec, "sleep 7534") > 0, 5)
+        assert wait_until(lambda: count_processes(docker_exec, "sleep 7534") > 0, 20)
         connection.close()
         with pytest.raises(Unreachable):
             running.result(10)
-    assert wait_until(lambda: count_processes(docker_exec, "sleep 7534") == 0, 10)
+    assert wait_until(lambda: count_processes(docker_exec, "sleep 7534") == 0, 20)
 
 
 def test_sixteen_threads_share_one_connection(ssh: Ssh, docker_exec: DockerExec) -> None:
