@@ -24,7 +24,7 @@ from tests.nodes.takeovers import approving, become_two, kill_at, time_line, wit
 
 __all__ = ["failing", "fleet"]
 
-BOOT_SECONDS = 60
+BOOT_SECONDS = 120
 # What a plan says in whole seconds, some time after it looked; and clocks of machines beside each other.
 ROUNDING_SECONDS = 3
 # A client of the share that there is not (RFC 3849).
