@@ -72,9 +72,10 @@ def plan_deployment(
     """Plan the release of the source that is being built; raises PlanRefused with what stands in the way."""
     asked = read_code.map(standing.fleet.writers, unmapped(platform.name), unmapped("none"))
     sites = list_sites_of(platform.name)
+    # First what is being read: a run that ends meanwhile cuts it off, and it would say that hosts are away.
+    facts = gather("read releases", asked)
     built = building.result()
     refuse_missing_docroot(built.manifest, platform.docroot, platform.source)
-    facts = gather("read releases", asked)
     facts = look_closer(facts, platform, built, standing, "current")
     deployment = plan_built(facts, platform, built, standing, sites, quorum)
     if set(deployment.plan.switching_hosts) - set(deployment.plan.staging_hosts):

@@ -54,6 +54,17 @@ def commit(repository: Path, text: str) -> str:
     return run(repository, "git", "rev-parse", "HEAD")
 
 
+def ends_of(ready: Fleet, name: str, count: int) -> list[str]:
+    """How the task runs of that name ended, once so many have; they are recorded with a delay."""
+
+    def ended() -> list[str]:
+        found = ready.listing("task_runs", task_runs={"name": {"any_": [name]}})
+        return [run["state_type"] for run in found if run["end_time"]]
+
+    wait_until(lambda: len(ended()) >= count)
+    return ended()
+
+
 def test_plain_php_from_git_on_a_single_server(ready: Fleet, tmp_path: Path) -> None:
     site, platform = "git.kinds.test", "kinds-git"
     run(tmp_path, *GIT, "init", "-q", ".")
@@ -62,6 +73,8 @@ def test_plain_php_from_git_on_a_single_server(ready: Fleet, tmp_path: Path) -> 
     wanted = {"platform": platform, "target": target, "source": source, "ref": "main", "docroot": "web"}
     assert "no directory public to serve" in fail(create_platform, **wanted | {"docroot": "public"})
     assert "nosuch" in fail(create_platform, **wanted | {"ref": "nosuch"})
+    # A refused run did not cut off what it was reading, which would have said that the server is away.
+    assert ends_of(ready, f"read releases of {platform} on web3", 2) == ["COMPLETED", "COMPLETED"]
     outcomes = succeed(create_platform, **wanted)
     assert {outcome.host for outcome in outcomes} == {"web3"}
     succeed(add_site, uri=site, platform=ready.platform(platform), database=ready.database)
