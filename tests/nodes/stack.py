@@ -106,6 +106,16 @@ class Stack:
         template = "{{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{end}}"
         return self.run("docker", "inspect", "--format", template, self.container(service)).strip()
 
+    def restarts(self, service: str) -> int:
+        """How often Docker has started it again by itself, after it had ended."""
+        return int(self.run("docker", "inspect", "--format", "{{.RestartCount}}", self.container(service)))
+
+    def said(self, service: str) -> str:
+        """All that its process has said since it was started."""
+        container = self.container(service)
+        begun = self.run("docker", "inspect", "--format", "{{.State.StartedAt}}", container).strip()
+        return self.run("sh", "-c", f"docker logs --since {begun} {container} 2>&1")
+
     def wait_healthy(self, *services: str, seconds: float = UP_SECONDS) -> None:
         for service in services:
             wait_for(f"{service} is healthy", partial(self.is_healthy, service), seconds)

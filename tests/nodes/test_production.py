@@ -168,6 +168,21 @@ def test_the_database_is_restarted_under_a_run(ready: Stack, undisturbed: Counte
     check_whole(ready, run, named("postgres"), undisturbed, every_line=False)
 
 
+def test_services_that_began_without_a_database_begin_again(ready: Stack, undisturbed: object) -> None:
+    """As after a reboot, when all containers begin at once: what evaluates automations never did."""
+    ready.docker("stop", "postgres")
+    ready.docker("restart", "services")
+    begun = ready.restarts("services")
+    wait_for("it has begun", lambda: "Starting automation change listener" in ready.said("services"), 90)
+    ready.docker("start", "postgres")
+    wait_for("it was ended", lambda: ready.restarts("services") > begun, 400)
+    ready.wait_healthy("services")
+    run = ready.create(named("begun"), SINGLE, ready.sources.offer(named("begun"), held=False))
+    assert ready.follow(run)["type"] == "COMPLETED", ready.logs(run)
+    looked = f"covers event 'prefect.flow-run.Completed' for 'prefect.flow-run.{run}'"
+    wait_for("automations are evaluated", lambda: looked in ready.said("services"), 60)
+
+
 def test_the_database_comes_back_from_its_backup(ready: Stack, undisturbed: object) -> None:
     said = ready.compose("exec", "-T", "backup", "backup", "once")
     name = said.removeprefix("dumped to /var/backups/prefect/").partition(":")[0]
