@@ -221,13 +221,13 @@ def bury_runs(api: httpx.Client) -> None:
             api.post(f"/flow_runs/{run['id']}/set_state", json=dead).is_success for run in found.json()
         )
 
-    wait_until(bury, 60)
+    wait_until(bury, 120)
 
 
 def free_lock(api: httpx.Client, name: str) -> None:
     """The lock is nobody's, and is not there any more; a busy server is asked again."""
     gone = {httpx.codes.NO_CONTENT, httpx.codes.NOT_FOUND}
-    wait_until(lambda: api.delete(f"/v2/concurrency_limits/{name}").status_code in gone, 60)
+    wait_until(lambda: api.delete(f"/v2/concurrency_limits/{name}").status_code in gone, 120)
 
 
 def outcome_of(state: Any) -> Outcomes:
@@ -262,13 +262,13 @@ def fail(flow: Any, **parameters: Any) -> str:
     return str(state.message)
 
 
-def wait_on(fleet: Fleet, name: str, condition: str, seconds: int = 60) -> None:
+def wait_on(fleet: Fleet, name: str, condition: str, seconds: int = 180) -> None:
     """Return as soon as a shell condition holds on a node; looked at there, 50 times a second."""
     script = f"until {condition}; do sleep 0.02; done"
     fleet.execute(name, "timeout", str(seconds), "sh", "-c", script)
 
 
-def wait_until(is_so: Callable[[], Any], seconds: float = 60) -> Any:
+def wait_until(is_so: Callable[[], Any], seconds: float = 120) -> Any:
     """What `is_so` finally says that is true; fails when it never does."""
     ends = time.monotonic() + seconds
     while not (answer := is_so()):

@@ -96,12 +96,12 @@ def killed(ready: Stack, docker_exec: Any, bed: Any) -> str:
     source = ready.sources.offer(named("killed"), held=True)
     run = begin(ready, named("killed"), PAIR, source)
     worker = ready.worker_of(f"create {named('killed')}")
-    wait_for("both nodes are read", lambda: ready.tasks(run)["read", "COMPLETED"] >= 2, 60)
+    wait_for("both nodes are read", lambda: ready.tasks(run)["read", "COMPLETED"] >= 2, 180)
     pause(f"{bed.project}-web3")
     try:
         ready.sources.release(named("killed"))
         staged = f"/var/aegir/platforms/{named('killed')}/releases"
-        wait_for("web1 is staged", lambda: docker_exec("web1", "ls", "-A", staged, check=False), 60)
+        wait_for("web1 is staged", lambda: docker_exec("web1", "ls", "-A", staged, check=False), 180)
         ready.docker("kill", worker, "--signal", "KILL")
     finally:
         ready.run("docker", "unpause", f"{bed.project}-web3")
@@ -122,11 +122,11 @@ def begin(stack: Stack, platform: str, target: dict[str, Any], source: dict[str,
     """
     run = stack.create(platform, target, source)
     fetched = partial(stack.sources.fetched.__getitem__, platform)
-    wait_for(lambda: f"{platform} asks for its source: {stack.logs(run)}", fetched, 90)
+    wait_for(lambda: f"{platform} asks for its source: {stack.logs(run)}", fetched, 300)
     wait_for(
         lambda: f"{platform} has read a server: {stack.tasks(run)}",
         lambda: stack.tasks(run)["read", "COMPLETED"],
-        60,
+        180,
     )
     return run
 
@@ -140,7 +140,7 @@ def settled(stack: Stack, run: str) -> Counter[tuple[str, str]]:
         tasks = stack.tasks(run)
         return tasks if tasks and {state for _, state in tasks} <= {"COMPLETED"} else None
 
-    return wait_for(lambda: f"every task run is recorded: {stack.tasks(run)}", recorded, 60)
+    return wait_for(lambda: f"every task run is recorded: {stack.tasks(run)}", recorded, 180)
 
 
 def check_whole(
@@ -152,14 +152,14 @@ def check_whole(
     assert stack.sources.fetched[platform] == 1, "it ran once"
     assert stack.states(run).count("Running") == 1
     assert stack.ask("GET", f"/flow_runs/{run}")["run_count"] == 1
-    wait_for(lambda: f"{stack.tasks(run)} is {undisturbed}", lambda: stack.tasks(run) == undisturbed, 60)
+    wait_for(lambda: f"{stack.tasks(run)} is {undisturbed}", lambda: stack.tasks(run) == undisturbed, 180)
     # Sent beside the run: a batch that waits for a dead server is there seconds after the end of the run.
     lines = [WAITS, f"plan for deploy {platform}"] if every_line else [WAITS]
-    wait_for(lambda: f"{lines} in {stack.logs(run)}", lambda: has_lines(stack, run, lines), 60)
+    wait_for(lambda: f"{lines} in {stack.logs(run)}", lambda: has_lines(stack, run, lines), 180)
     assert stack.ask("GET", f"/artifacts/plan-deploy-{platform}/latest")["flow_run_id"] == run
     table = stack.ask("GET", f"/artifacts/outcome-deploy-{platform}/latest")
     assert "FAILED" not in table["description"]
-    wait_for("its lock is free", lambda: stack.lock("web2") == 0, 60)
+    wait_for("its lock is free", lambda: stack.lock("web2") == 0, 180)
 
 
 def has_lines(stack: Stack, run: str, lines: list[str]) -> bool:

@@ -210,7 +210,7 @@ class Service:
         assert answer.status_code == 201, answer.text
         return str(answer.json()["id"])
 
-    def finish(self, run: str, seconds: float = 120) -> dict[str, Any]:
+    def finish(self, run: str, seconds: float = 300) -> dict[str, Any]:
         """The run, when it has ended."""
 
         def ended() -> dict[str, Any] | None:

@@ -32,6 +32,10 @@ class Sources:
     def release(self, name: str) -> None:
         self.released[name].set()
 
+    def release_all(self) -> None:
+        for name in self.released:
+            self.release(name)
+
     def archive(self, name: str) -> bytes:
         content = f"<?php echo 'served by {name}';".encode()
         stream = io.BytesIO()
@@ -70,6 +74,5 @@ class Sources:
         try:
             yield self
         finally:
-            for name in self.released:
-                self.release(name)
+            self.release_all()
             server.shutdown()

@@ -25,7 +25,7 @@ PRODUCTION = ROOT / "docker" / "production"
 FILES = (PRODUCTION / "compose.yaml", Path(__file__).with_name("production.yaml"))
 LONG_RUNNING = ("postgres", "redis", "api1", "api2", "services", "proxy", "worker1", "worker2", "backup")
 UP_SECONDS = 240
-RUN_SECONDS = 120
+RUN_SECONDS = 300
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 T = TypeVar("T")
 
@@ -163,7 +163,7 @@ class Stack:
             answer = self.request(method, path, body)
             return None if answer.status_code in {500, 502, 503, 504} else answer
 
-        answer = wait_for(f"an answer to {method} {path}", answered, 60)
+        answer = wait_for(f"an answer to {method} {path}", answered, 180)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 
@@ -221,7 +221,7 @@ class Stack:
                     return name
             return None
 
-        return wait_for(f"a worker shows the run {run_name}", showing, 30)
+        return wait_for(f"a worker shows the run {run_name}", showing, 180)
 
     def lock(self, server: str) -> int:
         """How many hold the lock of a server."""

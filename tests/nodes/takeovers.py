@@ -51,7 +51,7 @@ def approving(failing: Failing, **answer: str) -> Iterator[None]:
         answers = [failing.fleet.api.post(f"/flow_runs/{run['id']}/resume", json=body) for run in runs]
         return any(one.is_success and one.json()["status"] == "ACCEPT" for one in answers)
 
-    person = threading.Thread(target=wait_until, args=(resume, 90))
+    person = threading.Thread(target=wait_until, args=(resume, 240))
     person.start()
     try:
         yield

@@ -124,7 +124,7 @@ def test_a_rotation_killed_at_any_statement_goes_on_and_no_visitor_notices(visit
             before = secrets_of(visited.site)[0]
             dies = DIES.format(after=after)
             with running("rotate_password", first=dies, site=visited.site, drain_seconds=1) as child:
-                said = child.wait(90)
+                said = child.wait(240)
                 assert child.process.exitcode == KILLED, (after, said)
             (new,) = {*secrets_of(visited.site)} - {"", before}
             rotation = Rotation(user, SecretStr(before), SecretStr(new))

@@ -53,7 +53,7 @@ def test_a_failover_is_killed_between_any_two_steps_and_its_server_comes_back(fa
     failing.set_share(automatic_failover=True)
     failing.bed.power_off("nfs1")
     assert check_share(share=failing.share, return_state=True).is_failed()
-    wait_until(lambda: "packmaster.share.standby_wanted" in failing.events(), 60)
+    wait_until(lambda: "packmaster.share.standby_wanted" in failing.events(), 180)
     kill_at(failing, "flows.failover_share.claim_and_fence")
     failing.bed.power_on("nfs1")
     wait_until(lambda: failing.exported("nfs1"), BOOT_SECONDS)
@@ -202,8 +202,8 @@ def test_one_that_a_person_says_is_off_ends_its_exports_when_it_hears_of_its_suc
     time_line(failing, *NODES)
     assert failing.one_writable() == "nfs1"
     failing.bed.plug("nfs2")
-    wait_until(lambda: failing.role("nfs2") == f"{epoch} fenced", 60)
-    wait_until(lambda: not failing.exported("nfs2"), 60)
+    wait_until(lambda: failing.role("nfs2") == f"{epoch} fenced", 180)
+    wait_until(lambda: not failing.exported("nfs2"), 180)
     assert failing.one_writable() == "nfs1"
     assert [failing.sources(name) for name in NODES] == [{"nfs1"}] * 3
 
@@ -231,7 +231,7 @@ def test_of_two_servers_that_are_off_neither_serves_alone_unless_told_so(failing
     # The other one is gone for good. The nodes still waited for their server when they were asked.
     failing.set_share(standby=None)
     assert "Is its NFS server up?" in fail(provision_pack, pack=Pack.get(SHARE, "a test"))
-    wait_until(lambda: failing.one_writable() == server, 60)
+    wait_until(lambda: failing.one_writable() == server, 180)
     for name in NODES:
         listed = "su aegir -s /bin/sh -c 'ls /var/aegir/sites /var/aegir/platforms'"
         failing.bed.guest(name, listed, timeout=120)

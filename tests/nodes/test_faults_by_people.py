@@ -105,7 +105,7 @@ def test_a_source_that_may_not_be_read(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "index.php").write_text("x")
     wanted = {"platform": "faults-x", "target": shop.fleet.cluster, "source": str(tmp_path)}
     with shop.fleet.untouched(), running("create_platform", first=HUMBLE, **wanted) as child:
-        said = child.wait(60)
+        said = child.wait(240)
     assert "'closed' cannot be read (Permission denied)" in said
 
 

@@ -69,9 +69,9 @@ def test_a_disk_that_is_full_in_the_middle(shop: Shop) -> None:
 @pytest.mark.usefixtures("slow")
 def test_a_run_that_is_cancelled_in_the_middle(shop: Shop) -> None:
     with running("remove_site", site=shop.fleet.site(SITE)) as child:
-        wait_until(lambda: statuses(shop) == {503}, 120)
+        wait_until(lambda: statuses(shop) == {503}, 240)
         child.terminate()
-        said = child.wait(60)
+        said = child.wait(240)
     assert "Completed" not in said, said
     shop.fleet.release_locks()
     nothing_is_removed(shop)
@@ -80,7 +80,7 @@ def test_a_run_that_is_cancelled_in_the_middle(shop: Shop) -> None:
 @pytest.mark.usefixtures("slow")
 def test_a_run_after_one_that_was_killed_puts_the_site_back_too(shop: Shop) -> None:
     with running("remove_site", site=shop.fleet.site(SITE)) as child:
-        wait_until(lambda: statuses(shop) == {503}, 120)
+        wait_until(lambda: statuses(shop) == {503}, 240)
         child.kill()
     assert statuses(shop) == {503}
     shop.fleet.release_locks()

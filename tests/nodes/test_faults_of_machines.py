@@ -210,7 +210,7 @@ def test_two_runs_at_once_come_one_after_the_other(shop: Shop, tmp_path: Path) -
     with running("deploy_platform", platform=shop.fleet.platform(SHOP)) as first:
         wait_on(fleet, "web1", f"ls {HERE}/releases/.staging-*/big >/dev/null 2>&1")
         succeed(create_platform, platform="faults-two", target=fleet.cluster, source=str(tmp_path))
-        said = first.wait(60)
+        said = first.wait(240)
     assert "Completed" in said
     shop.shown = text
     shop.check()

@@ -63,7 +63,7 @@ class Members:
         execute(self.writer, f"DROP DATABASE IF EXISTS `{self.access.database}`")
 
     def await_state(self, name: str, state: str) -> None:
-        wait_until(lambda: self.sql(name, STATE).strip() == state, 60)
+        wait_until(lambda: self.sql(name, STATE).strip() == state, 180)
 
     def check_logins(self) -> None:
         """The site is let in from every node through every member, into its own database alone."""

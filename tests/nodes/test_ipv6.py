@@ -78,7 +78,7 @@ def six(bed: Bed, database_servers: tuple[Database, ...]) -> Iterator[Six]:
     for node, address in found.addresses.items():
         docker("network", "connect", "--ip6", address, name, f"{bed.project}-{node}")
     # The controller's own address is not used before nobody else has claimed it (RFC 4862, 5.4).
-    wait_until(lambda: all(greets(found.addresses[name]) for name in ("web1", "web3")), 60)
+    wait_until(lambda: all(greets(found.addresses[name]) for name in ("web1", "web3")), 180)
     yield found
     leave(found, bed)
 

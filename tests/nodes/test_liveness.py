@@ -35,7 +35,7 @@ LEFTOVERS = (
 def whole_again(watching: Watching) -> Iterator[None]:
     yield
     watching.bed.mend()
-    wait_until(lambda: not watching.wrong(), 60)
+    wait_until(lambda: not watching.wrong(), 180)
 
 
 def everything(watching: Watching) -> set[Key]:

@@ -51,13 +51,13 @@ def told(watching: Watching, share: str = SHARE) -> list[str]:
 
 def await_told(watching: Watching, expected: list[str], share: str = SHARE) -> None:
     """Events are recorded with a delay: these come, and a second later there is still no other one."""
-    wait_until(lambda: len(told(watching, share)) >= len(expected), 60)
+    wait_until(lambda: len(told(watching, share)) >= len(expected), 180)
     time.sleep(1)
     assert told(watching, share) == expected
 
 
 def await_well(watching: Watching) -> None:
-    wait_until(lambda: check(watching).is_completed(), 90)
+    wait_until(lambda: check(watching).is_completed(), 180)
 
 
 def mount_ids(watching: Watching, name: str) -> dict[str, str]:
@@ -151,7 +151,7 @@ def test_the_servers_power_fails_and_comes_back(watching: Watching, external: Sh
     await_told(watching, [*before, "unhealthy"])
     assert "its server does not answer" in fail(repair_share, share=watching.share)
     watching.bed.power_on("nfs1")
-    wait_until(lambda: not watching.wrong(), 90)
+    wait_until(lambda: not watching.wrong(), 180)
     assert len(succeed(repair_share, share=external).changed) == len(watching.nodes)
     assert not any(watching.bed.guest(name, "cat /run/packmaster/drained || :") for name in watching.nodes)
     await_well(watching)
@@ -206,7 +206,7 @@ def test_no_mount_is_torn_off_while_the_servers_disk_is_frozen(watching: Watchin
     finally:
         watching.bed.guest("nfs1", f"fsfreeze -u {DISK}")
         watching.bed.guest("nfs1", f"echo {threads} >/proc/fs/nfsd/threads", check=False)
-    wait_until(lambda: watching.bed.guest("slave2", f"cat {written}", check=False) == "kept\n", 60)
+    wait_until(lambda: watching.bed.guest("slave2", f"cat {written}", check=False) == "kept\n", 180)
     # Root is nobody on the share.
     watching.bed.guest("slave1", f"su -s /bin/sh aegir -c 'rm -f {written}'")
 

@@ -185,7 +185,7 @@ def test_a_server_that_does_not_answer_is_told_apart_within_seconds(
     stuck = breakable_pack.guest("slave1", "ps -eo stat,args | grep -c '^D.*packmaster-none' || :")
     assert int(stuck) <= 2, "one a mount, however often it is asked"
     breakable_pack.restore("nfs1")
-    wait_until(lambda: not provided.plan().refused, 60)
+    wait_until(lambda: not provided.plan().refused, 180)
 
 
 def test_a_disk_that_is_not_mounted_is_not_exported(provided: NfsPack) -> None:

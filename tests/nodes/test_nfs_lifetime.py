@@ -122,7 +122,7 @@ def test_a_master_may_be_the_server_and_sees_its_own_directories(
         change_nothing(provision_pack, pack=own.pack)
     breakable_pack.guest("slave1", f"su aegir -s /bin/sh -c 'echo from-slave >{DATA}/x'")
     breakable_pack.reboot("master1", "slave1")
-    wait_until(lambda: all_mounted(own, "master1", "slave1"), 60)
+    wait_until(lambda: all_mounted(own, "master1", "slave1"), 180)
     assert breakable_pack.guest("master1", f"cat {DATA}/x") == "from-slave\n"
     assert not own.plan()
     clear(breakable_pack)

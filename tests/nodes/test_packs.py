@@ -183,7 +183,7 @@ def test_a_run_killed_between_the_masters_switch_and_its_slaves(shop: Shop) -> N
     shop.write()
     platform = fleet.platform(SHOP)
     with slow_reload(fleet, MASTER, 5), running("deploy_platform", platform=platform) as child:
-        wait_on(fleet, MASTER, f'[ "$(readlink {PLATFORMS}/{SHOP}/current)" != releases/{old} ]', 90)
+        wait_on(fleet, MASTER, f'[ "$(readlink {PLATFORMS}/{SHOP}/current)" != releases/{old} ]', 180)
         child.kill()
         time.sleep(8)
     fleet.release_locks()
@@ -242,7 +242,7 @@ def test_a_slave_that_is_down_keeps_the_pack_from_switching(shop: Shop, breakabl
     assert hosts(fleet) == {node.address for node in fleet.nodes}
     breakable_pack.power_on("slave2")
     fleet.admins["slave2"].close()
-    wait_until(lambda: serves(fleet, "slave2"), 60)
+    wait_until(lambda: serves(fleet, "slave2"), 180)
     succeed(verify_platform, **shop.wanted)
     shop.check()
     change_nothing(verify_platform, **shop.wanted)
