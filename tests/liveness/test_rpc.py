@@ -71,7 +71,7 @@ def test_every_kind_of_server(serve: Serve, result: str) -> None:
     with serving(serve) as port:
         heard = ask_null("127.0.0.1", 0.5, port)
     assert heard.result == result, heard
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 1.0
 
 
 def test_nobody_listens() -> None:
@@ -86,7 +86,7 @@ def test_what_hangs_is_left_behind() -> None:
     began = time.monotonic()
     with pytest.raises(Unreachable, match="nfs1 cannot be reached: no answer within"):
         call_within(0.1, "nfs1", release.wait)
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 1.0
     release.set()
 
 
@@ -100,7 +100,7 @@ def test_a_machine_that_accepts_and_says_nothing_is_not_waited_for() -> None:
     began = time.monotonic()
     with serving(lambda sock: None) as port, pytest.raises(Unreachable, match="timed out"):
         await_banner(replace(SERVER, address="127.0.0.1", port=port), 0.2)
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 1.0
 
 
 def test_something_else_on_the_port_is_no_machine_of_ours() -> None:

@@ -159,7 +159,7 @@ def check_whole(
     assert stack.ask("GET", f"/artifacts/plan-deploy-{platform}/latest")["flow_run_id"] == run
     table = stack.ask("GET", f"/artifacts/outcome-deploy-{platform}/latest")
     assert "FAILED" not in table["description"]
-    wait_for("its lock is free", lambda: stack.lock("web2") == 0, 180)
+    wait_for("its lock is free", lambda: stack.lock("web2") == 0, 10)
 
 
 def has_lines(stack: Stack, run: str, lines: list[str]) -> bool:

@@ -202,8 +202,8 @@ def test_one_that_a_person_says_is_off_ends_its_exports_when_it_hears_of_its_suc
     time_line(failing, *NODES)
     assert failing.one_writable() == "nfs1"
     failing.bed.plug("nfs2")
-    wait_until(lambda: failing.role("nfs2") == f"{epoch} fenced", 180)
-    wait_until(lambda: not failing.exported("nfs2"), 180)
+    wait_until(lambda: failing.role("nfs2") == f"{epoch} fenced", 30)
+    wait_until(lambda: not failing.exported("nfs2"), 10)
     assert failing.one_writable() == "nfs1"
     assert [failing.sources(name) for name in NODES] == [{"nfs1"}] * 3
 
@@ -231,7 +231,7 @@ def test_of_two_servers_that_are_off_neither_serves_alone_unless_told_so(failing
     # The other one is gone for good. The nodes still waited for their server when they were asked.
     failing.set_share(standby=None)
     assert "Is its NFS server up?" in fail(provision_pack, pack=Pack.get(SHARE, "a test"))
-    wait_until(lambda: failing.one_writable() == server, 180)
+    wait_until(lambda: failing.one_writable() == server, 30)
     for name in NODES:
         listed = "su aegir -s /bin/sh -c 'ls /var/aegir/sites /var/aegir/platforms'"
         failing.bed.guest(name, listed, timeout=120)

@@ -26,7 +26,7 @@ EXTERNAL, BUDGET = "watched-external", 45
 NEW = "watched-later"
 MOUNTED = "grep ' nfs4 ' /proc/self/mountinfo | sort"
 # Ten where each machine has a processor of its own; here two cores are shared by all of the bed.
-HUNG_SECONDS = 25.0
+HUNG_SECONDS = 15.0
 CODE, DATA = f"{DISK}/{SHARE}/platforms", f"{DISK}/{SHARE}/sites"
 DRAINED = "/run/packmaster/drained"
 PHP = "systemctl is-active php8.2-fpm"

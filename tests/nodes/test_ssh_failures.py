@@ -61,7 +61,7 @@ def test_a_login_that_is_refused_says_which_and_what_to_do(bed: Bed) -> None:
 
 
 def test_a_refused_port_is_unreachable_at_once(bed: Bed) -> None:
-    with lasting(15), pytest.raises(Unreachable, match="refused"):
+    with lasting(5), pytest.raises(Unreachable, match="refused"):
         Ssh(make_node(bed, "web1", port=2)).run(["true"])
 
 
@@ -134,7 +134,7 @@ def test_a_connection_that_drops_mid_command_is_unreachable_and_the_next_call_wo
         assert wait_until(lambda: count_processes(docker_exec, "^sleep 20$") > 0, 20)
         # The session's own sshd, not the one that listens.
         docker_exec("web1", "pkill", "-KILL", "-f", "sshd: root@notty")
-        with lasting(15), pytest.raises(Unreachable, match="web1 cannot be reached"):
+        with lasting(5), pytest.raises(Unreachable, match="web1 cannot be reached"):
             running.result(10)
     assert ssh.run(["true"]).ok
 

@@ -24,6 +24,7 @@ from tasks.web.check import (
 from tasks.web.install import check_routes
 from tests.flows.registered import a_site
 
+CHECKS = [SiteCheck("a.org", timeout=0.5), SiteCheck("b.org", timeout=0.5), SiteCheck("c.org", timeout=0.5)]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
@@ -131,7 +132,6 @@ def silent(client: socket.socket) -> None:
     """Nothing is ever said, and the connection stays."""
 
 
-CHECKS = [SiteCheck("a.org", timeout=0.5), SiteCheck("b.org", timeout=0.5), SiteCheck("c.org", timeout=0.5)]
 OOPS = b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"
 
 
