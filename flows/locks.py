@@ -38,6 +38,9 @@ LABEL = "packmaster.locks"
 LEASE_SECONDS = 60.0
 WAIT_SECONDS = 1800.0
 LOOK_SECONDS = 1.0
+# No deployment is done faster than the first. Where nobody had the locks, Prefect's server is merely slow,
+# unless it is so slow that one may have come and gone unseen.
+OVERTAKEN_SECONDS, UNSEEN_SECONDS = 5.0, 30.0
 # The most that the server gives at once.
 PAGE = 200
 
@@ -45,11 +48,11 @@ Limits = Mapping[str, GlobalConcurrencyLimitResponse]
 
 
 @contextmanager
-def hold(target: Target, *databases: Database) -> Generator[float]:
+def hold(target: Target, *databases: Database) -> Generator[bool]:
     """Hold the locks of every machine of `target` and of the databases while the block runs.
 
-    Waits up to WAIT_SECONDS, saying for what and for whom; then raises Unreachable. The block is told how
-    many seconds that took. Losing the lease ends the flow.
+    Waits up to WAIT_SECONDS, saying for what and for whom; then raises Unreachable. The block is told whether
+    another run may have changed these machines since it was asked for. Losing the lease ends the flow.
     """
     names = [lock_name("server", machine.name) for machine in target.machines]
     names += [lock_name("share", target.share.name)] if target.share else []
@@ -57,8 +60,8 @@ def hold(target: Target, *databases: Database) -> Generator[float]:
     began = time.monotonic()
     with ExitStack() as held:
         with get_client(sync_client=True) as client:
-            held.enter_context(_take(client, sorted(set(names)), target.name))
-        yield time.monotonic() - began
+            behind = _take(held, client, sorted(set(names)), target.name)
+        yield time.monotonic() - began > (OVERTAKEN_SECONDS if behind else UNSEEN_SECONDS)
 
 
 def is_at_work(share: str) -> bool:
@@ -102,22 +105,29 @@ def _list_unheld(client: SyncPrefectClient) -> set[str]:
     return taken - {name for _, name, _ in _list_holders(client)}
 
 
-def _take(client: SyncPrefectClient, names: list[str], about: str) -> ExitStack:
-    """The locks are held, by nobody else, until the stack is closed; raises Unreachable when that is late."""
+def _take(held: ExitStack, client: SyncPrefectClient, names: list[str], about: str) -> bool:
+    """The locks are held, by nobody else, until `held` is closed; raises Unreachable when that is late.
+
+    Returns whether another run had one of them.
+    """
     ends = time.monotonic() + WAIT_SECONDS
+    behind = False
     while True:
         limits = _ensure_exclusive(client, names)
+        behind = behind or any(limit.active_slots for limit in limits.values())
         get_run_logger().info("waiting for the locks of %s", _describe(client, limits))
         with ExitStack() as attempt:
             try:
                 attempt.enter_context(_acquire(names, about, ends))
                 _note(client, limits)
                 if _are_intact(client, limits, slots=1):
-                    _outwait(client, limits, about, ends)
-                    return attempt.pop_all()
+                    behind = _outwait(client, limits, about, ends) or behind
+                    held.enter_context(attempt.pop_all())
+                    return behind
             except ConcurrencySlotAcquisitionError:
                 if _are_intact(client, limits, slots=0):
                     raise
+        behind = True
         _note(client, {})
         get_run_logger().warning("a lock was deleted or changed meanwhile, so it is asked for anew")
 
@@ -172,8 +182,8 @@ def _note(client: SyncPrefectClient, limits: Limits) -> None:
     client.update_flow_run_labels(UUID(this_run.get_id()), {LABEL: json.dumps(ages)})
 
 
-def _outwait(client: SyncPrefectClient, limits: Limits, about: str, ends: float) -> None:
-    """No other run holds a limit of these names that was deleted before ours was made."""
+def _outwait(client: SyncPrefectClient, limits: Limits, about: str, ends: float) -> bool:
+    """No other run holds a limit of these names that was deleted before ours was made; whether one did."""
     told = False
     while runs := {run.name for run, name, age in _list_holders(client) if _is_older(age, limits.get(name))}:
         reason = f"its lock was deleted while {', '.join(sorted(runs))} held it and is at work"
@@ -183,6 +193,7 @@ def _outwait(client: SyncPrefectClient, limits: Limits, about: str, ends: float)
             get_run_logger().warning("waiting on: %s", reason)
         told = True
         time.sleep(LOOK_SECONDS)
+    return told
 
 
 def _is_older(age: float, limit: GlobalConcurrencyLimitResponse | None) -> bool:

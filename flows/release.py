@@ -31,9 +31,6 @@ from tasks.sites.profiles import load_profile
 from tasks.steps import join_outcomes
 from tasks.web import Answering, SiteCheck, check_sites, find_answering
 
-# Whoever waited longer for a lock builds again: somebody may have changed the source meanwhile.
-OUTDATED_SECONDS = 5.0
-
 
 def deploy(
     wanted: Platform, registered: Platform | None, *, quorum: int | None, composer: bool, dry_run: bool
@@ -44,8 +41,9 @@ def deploy(
     """
     fleet, about = wanted.resolve(), f"deploy {wanted.name}"
     building = start_building(wanted, composer=composer)
-    with hold(fleet) as waited:
-        if waited > OUTDATED_SECONDS:
+    with hold(fleet) as overtaken:
+        if overtaken:
+            # Whoever was here meanwhile may have deployed a source that is newer than what was read of it.
             building.wait()
             building = start_building(wanted, composer=composer)
         standing = look_at_pack(fleet, about, wanted.name, quorum)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from flows import locks
 from flows.locks import find_stuck, hold, is_at_work, lock_name
 from tasks.errors import Unreachable
 from tasks.fleet import Database, Machine, Node, Share, Target
+from tests.logs import wait_for_log
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -97,6 +99,34 @@ def test_a_second_flow_waits_its_time_and_says_for_what(monkeypatch: pytest.Monk
         hold_twice()
     # The one that had to wait took nothing meanwhile.
     assert read_slots(lock_name("server", "lock-d3")) == (1, 0)
+
+
+def test_a_run_is_told_of_whoever_was_there_before_it_and_not_of_a_slow_server(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = threading.Event()
+    monkeypatch.setattr(locks, "OVERTAKEN_SECONDS", 0.0)
+
+    @flow
+    def be_first() -> bool:
+        with hold(make_target("lock-o", "lock-o1")) as overtaken:
+            held.set()
+            wait_for_log(caplog, "is held by the run")
+            return overtaken
+
+    @flow
+    def be_second() -> bool:
+        with hold(make_target("lock-p", "lock-o1")) as overtaken:
+            return overtaken
+
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(be_first)
+        assert held.wait(30)
+        assert be_second()
+        assert not first.result(30)
+    assert not be_second()
+    monkeypatch.setattr(locks, "UNSEEN_SECONDS", 0.0)
+    assert be_second()
 
 
 def make_pack(name: str, master: str, slave: str, share: str) -> Target:
@@ -182,13 +212,6 @@ def test_a_deleted_limit_lets_nobody_in(again: bool, caplog: pytest.LogCaptureFi
     one.join(30)
     two.join(30)
     assert times["one"][1] <= times["two"][0]
-
-
-def wait_for_log(caplog: pytest.LogCaptureFixture, text: str, seconds: float = 30) -> None:
-    ends = time.monotonic() + seconds
-    while not any(text in record.getMessage() for record in caplog.records):
-        assert time.monotonic() < ends, [record.getMessage() for record in caplog.records]
-        time.sleep(0.05)
 
 
 def test_a_lock_is_stuck_when_no_run_that_goes_on_wrote_it_down() -> None:

@@ -12,13 +12,13 @@ import pytest
 from prefect import flow
 
 from blocks import Cluster, Site, site_block_name
-from flows import release
+from flows import locks
 from flows.add_site import add_site
 from flows.create_platform import create_platform
 from flows.deploy_platform import deploy_platform
 from flows.locks import hold
 from flows.remove_site import remove_site
-from tasks.fleet import Target
+from tests.logs import wait_for_log
 from tests.nodes.children import running
 from tests.nodes.fleet import Fleet, change_nothing, fail, fleet, saved, succeed
 from tests.nodes.shop_site import Shop, at_the_same_time, open_shop, register_again
@@ -142,10 +142,10 @@ def test_names_of_files_that_are_merely_odd(shop: Shop) -> None:
 
 
 def test_what_changes_in_a_source_while_a_run_waits_for_its_locks(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It was built before; what is deployed is what is there when the run is let in."""
-    held, asked, let_go = threading.Event(), threading.Event(), threading.Event()
+    held, let_go = threading.Event(), threading.Event()
 
     @flow
     def keep_busy() -> None:
@@ -153,20 +153,15 @@ def test_what_changes_in_a_source_while_a_run_waits_for_its_locks(
             held.set()
             let_go.wait(120)
 
-    def ask(fleet: Target) -> Any:
-        asked.set()
-        return hold(fleet)
-
     def change_late() -> None:
-        assert asked.wait(60)
-        time.sleep(release.OUTDATED_SECONDS + 2)
+        wait_for_log(caplog, "is held by the run")
+        time.sleep(locks.OVERTAKEN_SECONDS + 2)
         shop.write()
         let_go.set()
 
     busy = threading.Thread(target=keep_busy)
     busy.start()
     assert held.wait(30)
-    monkeypatch.setattr(release, "hold", ask)
     with at_the_same_time(change_late):
         succeed(deploy_platform, **shop.wanted)
     busy.join(30)
