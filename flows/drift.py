@@ -85,7 +85,7 @@ def _tell(plan: Plan, host: str, row: dict[str, str]) -> str:
     if not isinstance(plan, ReleasePlan):
         return "; ".join(value for value in row.values() if value)
     if host in plan.missing:
-        return row["stage"]
+        return row["step"]
     part = plan.for_host(host)
     if part.previous and (part.base or not part.stage):
         return f"{part.previous} is current, and not {plan.release} as elsewhere"

@@ -45,6 +45,11 @@ class HostPlan:
         return self.stage or self.switch or bool(self.prune)
 
     def __str__(self) -> str:
+        return f"{self.host}: {self.steps}"
+
+    @property
+    def steps(self) -> str:
+        """What is done, in order, as an operator reads it."""
         words = []
         if self.stage:
             source = f"from {self.base}" if self.base else "whole"
@@ -53,7 +58,7 @@ class HostPlan:
             words.append(f"switch from {self.previous or 'nothing'}")
         if self.prune:
             words.append(f"prune {', '.join(self.prune)}")
-        return f"{self.host}: {'; '.join(words) or 'nothing to do'}"
+        return "; ".join(words) or "nothing to do"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +81,8 @@ class ReleasePlan:
 
     def as_rows(self) -> list[dict[str, str]]:
         """Rows for a table artifact, one a host."""
-        rows = [
-            {
-                "host": host.host,
-                "release": self.release,
-                "stage": (f"from {host.base}" if host.base else "whole") if host.stage else "",
-                "bytes": f"{host.size.bytes:,}" if host.stage else "",
-                "switch from": (host.previous or "nothing") if host.switch else "",
-                "prune": ", ".join(host.prune),
-            }
-            for host in self.hosts
-        ]
-        return rows + [{"host": name, "release": "", "stage": "cannot be read"} for name in self.missing]
+        rows = [{"host": host.host, "release": self.release, "step": host.steps} for host in self.hosts]
+        return rows + [{"host": name, "release": "", "step": "cannot be read"} for name in self.missing]
 
     def for_host(self, name: str) -> HostPlan:
         """The part of one host; a host that the plan does not know has nothing to do."""

@@ -54,8 +54,9 @@ def test_the_first_release() -> None:
     assert plan.release == f"20261123030000-{A[:12]}"
     assert plan.staging_hosts == plan.switching_hosts == ("w1", "w2")
     assert all(part.base is None and part.size == FULL and part.previous is None for part in plan.hosts)
-    assert "stage whole (100 entries, 100,000,000 bytes); switch from nothing" in str(plan)
-    assert [row["host"] for row in plan.as_rows()] == ["w1", "w2"]
+    steps = "stage whole (100 entries, 100,000,000 bytes); switch from nothing"
+    assert steps in str(plan)
+    assert [(row["host"], row["step"]) for row in plan.as_rows()] == [("w1", steps), ("w2", steps)]
 
 
 def test_nothing_to_do() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from tasks.code.release import HostPlan, ReleasePlan
 from tasks.errors import PlanRefused
 from tasks.fleet import PLATFORMS, SITES, Machine, Node, Share, Target
 from tasks.packs.facts import MemberFacts, Mount, parse_member_facts
@@ -150,3 +151,14 @@ def test_going_back_and_forth_is_told_of() -> None:
     """The same release again is another link, so that what PHP saw in between is not forgotten about."""
     again = MemberFacts(link=NEW.replace(" 12 ", " 13 "), told=NEW)
     assert plan_following("blog", again.current, {"slave1": again}, switching=False).hosts == {"slave1"}
+
+
+def test_slaves_are_shown_below_their_master_in_one_table() -> None:
+    release = "20260101000000-0123456789ab"
+    master = ReleasePlan("blog", release, "c1", (HostPlan("master1", switch=True),), 1, ("gone",))
+    following = plan_following("blog", release, {"slave1": MemberFacts()}, switching=True)
+    assert [*master.as_rows(), *following.as_rows()] == [
+        {"host": "master1", "release": release, "step": "switch from nothing"},
+        {"host": "gone", "release": "", "step": "cannot be read"},
+        {"host": "slave1", "release": release, "step": "follow from nothing"},
+    ]
