@@ -38,6 +38,10 @@ def test_a_server_on_which_nothing_is_installed(bare: Any, docker_exec: Exec) ->
     docker_exec("bare1", "dpkg", "--purge", "--force-depends", "psmisc", check=False)
     assert prepare(node).changed
     assert not prepare(node).changed
+    # As if somebody had made room by force: apt installs nothing while what others need is not there.
+    docker_exec("bare1", "dpkg", "--purge", "--force-depends", "psmisc", "rsync")
+    assert prepare(node).changed
+    assert not prepare(node).changed
     assert docker_exec("bare1", "cat", "/usr/sbin/policy-rc.d") == policy
 
 

@@ -19,12 +19,13 @@ until said=$(apt-get -q -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3 -o Acqu
     sleep 5
 done
 apt() {
-    apt-get -q -y --no-install-recommends \
+    apt-get -q -y --no-install-recommends --no-remove \
         -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3 -o Acquire::http::Timeout=30 \
         -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
         "$@" >/dev/null </dev/null
 }
 # What a killed run left half-configured is finished first; apt-get install would refuse to. It may also have
-# unpacked what needs packages that it did not come to.
-dpkg --configure -a --force-confdef --force-confold >/dev/null </dev/null || apt --fix-broken install
+# unpacked what needs packages that it did not come to, or a package that others need was removed by force.
+dpkg --configure -a --force-confdef --force-confold >/dev/null </dev/null || :
+apt --fix-broken install
 apt install "$@"
