@@ -38,8 +38,8 @@ LABEL = "packmaster.locks"
 LEASE_SECONDS = 60.0
 WAIT_SECONDS = 1800.0
 LOOK_SECONDS = 1.0
-# No deployment is done faster than the first. Where nobody had the locks, Prefect's server is merely slow,
-# unless it is so slow that one may have come and gone unseen.
+# A run that was waited for so long may have deployed; where none was seen, the seconds are those of a slow
+# server, up to so many that one may have come and gone unseen.
 OVERTAKEN_SECONDS, UNSEEN_SECONDS = 5.0, 30.0
 # The most that the server gives at once.
 PAGE = 200

@@ -8,7 +8,8 @@ Effect: packages, the user `aegir` with pinned ids and the registered key, its s
 Rollback: none, for nothing is removed that others use. A configuration that its service does not accept is
     taken back at once.
 Safe to re-run? Yes, also after a kill: it reads what is there, and on a ready server there is nothing to do.
-3 a.m.: nothing depends on it. `refused` in the outcome table says what to change by hand; then run it again.
+3 a.m.: nothing depends on it. `refused` in the outcome table says what to change by hand, `will be REMOVED`
+    which package excludes one that is needed: it is left where it is. Then run it again.
 """
 
 from __future__ import annotations

@@ -6,10 +6,12 @@ import time
 
 import pytest
 
+SECONDS = 60
 
-def wait_for_log(caplog: pytest.LogCaptureFixture, text: str, seconds: float = 60) -> None:
+
+def wait_for_log(caplog: pytest.LogCaptureFixture, text: str) -> None:
     """Some run of this process has said so."""
-    ends = time.monotonic() + seconds
+    ends = time.monotonic() + SECONDS
     while not any(text in record.getMessage() for record in caplog.records):
         assert time.monotonic() < ends, [record.getMessage() for record in caplog.records]
         time.sleep(0.05)

@@ -45,10 +45,9 @@ class HostPlan:
         return self.stage or self.switch or bool(self.prune)
 
     def __str__(self) -> str:
-        return f"{self.host}: {self.steps}"
+        return f"{self.host}: {self.describe()}"
 
-    @property
-    def steps(self) -> str:
+    def describe(self) -> str:
         """What is done, in order, as an operator reads it."""
         words = []
         if self.stage:
@@ -81,7 +80,7 @@ class ReleasePlan:
 
     def as_rows(self) -> list[dict[str, str]]:
         """Rows for a table artifact, one a host."""
-        rows = [{"host": host.host, "release": self.release, "step": host.steps} for host in self.hosts]
+        rows = [{"host": host.host, "release": self.release, "step": host.describe()} for host in self.hosts]
         return rows + [{"host": name, "release": "", "step": "cannot be read"} for name in self.missing]
 
     def for_host(self, name: str) -> HostPlan:

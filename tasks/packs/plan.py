@@ -41,7 +41,11 @@ class FollowPlan:
     def as_rows(self) -> list[dict[str, str]]:
         """Rows for a table artifact, one a slave."""
         return [
-            {"host": step.host, "release": self.release, "step": f"follow from {step.sees or 'nothing'}"}
+            {
+                "host": step.host,
+                "release": self.release,
+                "step": f"follow the master; sees {step.sees or 'nothing'} now",
+            }
             for step in self.steps
         ]
 

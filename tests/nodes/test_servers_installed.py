@@ -59,3 +59,19 @@ def kill_during_install(node: Node, plan: ServerPlan, docker_exec: Exec) -> None
     with pytest.raises((CommandFailed, Unreachable)):
         apply_plan(node, plan)
     assert "# packmaster:" in docker_exec("bare1", "cat", "/usr/sbin/policy-rc.d")
+
+
+@pytest.mark.timeout(900)
+def test_no_package_is_removed_for_another(bare: Any, docker_exec: Exec) -> None:
+    """sudo and sudo-ldap exclude each other, and whoever logs in by the directory needs theirs."""
+    node = Node(bare.name, bare.address, "nginx", SecretStr(bare.private_key.read_text()), (bare.host_key,))
+    docker_exec(
+        "bare1", "sh", "-c", "apt-get -q update && apt-get -q -y --no-install-recommends install sudo-ldap"
+    )
+    with pytest.raises(CommandFailed, match=r"(?s)will be REMOVED:\n *sudo-ldap") as failed:
+        apply_plan(node, ServerPlan("bare1", (InstallPackages(("sudo",)),)))
+    assert "remove is disabled" in str(failed.value)
+    assert (
+        docker_exec("bare1", "dpkg-query", "--show", "--showformat", "${db:Status-Status}", "sudo-ldap")
+        == "installed"
+    )

@@ -160,5 +160,5 @@ def test_slaves_are_shown_below_their_master_in_one_table() -> None:
     assert [*master.as_rows(), *following.as_rows()] == [
         {"host": "master1", "release": release, "step": "switch from nothing"},
         {"host": "gone", "release": "", "step": "cannot be read"},
-        {"host": "slave1", "release": release, "step": "follow from nothing"},
+        {"host": "slave1", "release": release, "step": "follow the master; sees nothing now"},
     ]

@@ -18,11 +18,14 @@ until said=$(apt-get -q -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3 -o Acqu
     fi
     sleep 5
 done
+# A server may have other uses: rather than remove one package for another, it fails, and says which.
 apt() {
-    apt-get -q -y --no-install-recommends --no-remove \
+    said=$(apt-get -q -y --no-install-recommends --no-remove \
         -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3 -o Acquire::http::Timeout=30 \
         -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
-        "$@" >/dev/null </dev/null
+        "$@" </dev/null) && return
+    printf '%s\n' "$said" | sed -n '/REMOVED:$/,/^[^ ]/{ /REMOVED:$/p; /^ /p }' >&2
+    return 1
 }
 # What a killed run left half-configured is finished first; apt-get install would refuse to. It may also have
 # unpacked what needs packages that it did not come to, or a package that others need was removed by force.
